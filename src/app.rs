@@ -1,0 +1,207 @@
+//! The contract between a worker and the application that it serves.
+//!
+//! The worker owns sockets and HTTP; the bridge (`python`) owns the interpreter. They meet only here, so
+//! that the worker can be tested on real sockets with an application written in Rust, and the bridge with
+//! Python and no sockets.
+//!
+//! Invariants: an [`Exchange`] is used by one thread at a time; exactly one of [`Exchange::finish`] and
+//! [`Exchange::abort`] ends it; nothing here blocks unless its doc says so, and what blocks is called by
+//! the bridge only while it has given up the interpreter lock.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::config::Settings;
+use crate::http::{RequestHead, ResponseHead};
+use crate::net::{Endpoint, Origin};
+
+/// Loads the application in a fresh worker process (after the fork, on its main thread).
+pub trait Loader: fmt::Debug {
+    /// Starts the interpreter, imports the application and resolves its callable.
+    fn load(&self, settings: &Settings) -> Result<Box<dyn Application>, LoadError>;
+}
+
+/// Why an application could not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadError {
+    /// Which step failed; decides the exit code.
+    pub kind: LoadErrorKind,
+    /// One sentence: what failed and what to do about it.
+    pub summary: String,
+    /// The traceback of the application's own error, if there is one.
+    pub traceback: Option<String>,
+}
+
+/// The step of loading that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadErrorKind {
+    /// The interpreter cannot be started as configured (a virtualenv of another version): exit code 2.
+    Configuration,
+    /// The module cannot be imported, or its import raised: exit code 3.
+    Import,
+    /// The module has no such callable: exit code 4.
+    NoCallable,
+}
+
+/// A loaded application. Shared by all threads of the worker.
+pub trait Application: Send + Sync + fmt::Debug {
+    /// Runs `body` on the calling thread, attached to the interpreter for as long as `body` runs.
+    ///
+    /// `thread_name` becomes the name of the Python thread object. Thread-local state of the application
+    /// lives as long as this call, so an app thread attaches once and serves all its requests inside.
+    fn attach(&self, thread_name: &str, body: &mut dyn FnMut(&mut dyn Attached));
+
+    /// Ends the interpreter: runs `atexit` handlers and flushes standard output. Called on the thread that
+    /// loaded the application, once, after every other `attach` has returned.
+    fn finalize(&self);
+}
+
+/// A thread that is attached to the interpreter.
+pub trait Attached {
+    /// Answers one exchange completely: runs the application, sends the response, ends the exchange.
+    /// Never panics and never leaves the exchange open, whatever the application does.
+    fn call(&mut self, exchange: &mut dyn Exchange) -> AfterCall;
+
+    /// Runs `wait` (which may block) with the interpreter lock given up.
+    fn detached(&mut self, wait: &mut dyn FnMut());
+}
+
+/// What the application asks of the worker once a call has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterCall {
+    /// Go on serving.
+    Continue,
+    /// The application raised `SystemExit` or `KeyboardInterrupt`: drain this worker, it is replaced.
+    Exit,
+}
+
+/// A complete request as the application will see it.
+#[derive(Debug)]
+pub struct Request {
+    /// Parsed request line and header fields.
+    pub head: RequestHead,
+    /// The request's body.
+    pub body: Body,
+    /// The socket that it came in on.
+    pub endpoint: Arc<Endpoint>,
+    /// Scheme, client and host, after the rules of trust in proxies were applied.
+    pub origin: Origin,
+    /// 32 lower-case hexadecimal digits, unique to this request.
+    pub id: RequestId,
+    /// When the first byte of the head was read.
+    pub received_at: Instant,
+}
+
+/// The identity of a request in logs and in `rwsgi.request_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(pub Arc<str>);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Body {
+    /// Complete, in memory (empty when there is no body).
+    Memory(Bytes),
+    /// Complete, in an unlinked temporary file positioned at its start.
+    Spooled {
+        /// The open file.
+        file: File,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// Still arriving (`http.request_buffering = false`).
+    Stream(Box<dyn BodyStream>),
+}
+
+/// A body that is read while it arrives.
+pub trait BodyStream: Send + fmt::Debug {
+    /// Waits for the next bytes of the body, at most `bytes_max` of them; empty at its end. Blocks.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the client went away, `TimedOut` past `http.body_timeout`, `InvalidData` when
+    /// the framing of the body is broken.
+    fn read(&mut self, bytes_max: usize) -> io::Result<Bytes>;
+}
+
+/// One request and the way to answer it.
+pub trait Exchange: Send {
+    /// The request; its body is taken out once with [`Exchange::take_body`].
+    fn request(&self) -> &Request;
+
+    /// Takes the body out of the request (an empty one is left).
+    fn take_body(&mut self) -> Body;
+
+    /// True once the client has closed its end of the connection or reset it.
+    fn disconnected(&self) -> Arc<dyn Disconnection>;
+
+    /// Hands over the response head. `body_length` is the length of the whole body where the bridge
+    /// knows it (a list of blocks); the framing follows from it and from the head's own Content-Length.
+    /// Called once, before the first `send`. Nothing is transmitted before the first `send`, `flush`,
+    /// `send_file` or `finish`.
+    fn start(&mut self, head: ResponseHead, body_length: Option<u64>);
+
+    /// Queues a block of the body. Does not block. After [`Sent::Full`] the caller gives up the
+    /// interpreter lock and calls [`Exchange::wait`] before it sends more.
+    ///
+    /// With `more` the caller promises that another `send` or `finish` follows without running
+    /// application code in between, so that blocks may be gathered; without it everything queued is
+    /// transmitted now (PEP 3333, "Buffering and Streaming").
+    fn send(&mut self, block: Block<'_>, more: bool) -> Sent;
+
+    /// Queues `length` bytes of `file` from `offset` as body, transmitted by `sendfile`.
+    fn send_file(&mut self, file: File, offset: u64, length: u64) -> Sent;
+
+    /// Blocks until there is room for more output.
+    fn wait(&mut self) -> Sent;
+
+    /// Ends the response. A body shorter than its Content-Length closes the connection.
+    fn finish(&mut self);
+
+    /// Ends the exchange after an error. When nothing was transmitted yet the client gets a complete
+    /// `500` answer (and a head passed to `start` is forgotten); otherwise the connection is closed so
+    /// that the truncation shows.
+    fn abort(&mut self);
+
+    /// True once any byte of the response may have been transmitted (so `start_response` with
+    /// `exc_info` must re-raise).
+    fn head_sent(&self) -> bool;
+}
+
+/// Tells whether a client is still there, from any thread.
+pub trait Disconnection: Send + Sync + fmt::Debug {
+    /// True once the client has closed its end of the connection or reset it.
+    fn is_disconnected(&self) -> bool;
+}
+
+/// A block of a response body.
+#[derive(Debug)]
+pub enum Block<'a> {
+    /// Borrowed: copied if it is not transmitted at once.
+    Borrowed(&'a [u8]),
+    /// Owned or shared: never copied. Meant for blocks too large to copy.
+    Shared(Bytes),
+}
+
+/// What became of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Taken; there is room for more.
+    Ready,
+    /// Taken, but the output queue is past its high-water mark: [`Exchange::wait`] before sending more.
+    Full,
+    /// The connection is gone; further output is discarded. The application is not told (PEP 3333 leaves
+    /// it to the server), but iteration should stop and `close()` be called.
+    Gone,
+    /// Bytes past the declared Content-Length were cut off.
+    Excess,
+}

@@ -1,0 +1,10 @@
+//! Network leaves: addresses, listening sockets, inherited descriptors, trust in proxies, PROXY protocol.
+
+pub mod address;
+pub mod listener;
+pub mod origin;
+pub mod proxy_protocol;
+
+pub use address::{Address, Bind};
+pub use listener::Listener;
+pub use origin::{Endpoint, Origin, OriginError, Scheme, origin_of};
