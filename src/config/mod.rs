@@ -3,4 +3,7 @@
 
 pub mod resolved;
 
-pub use resolved::{App, Forwarded, Http, Log, LogFormat, ProxyProtocol, Proxy, Server, Settings, Sink, Target, Trusted, User, Workers};
+pub use resolved::{
+    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Settings, Sink, Target, Trusted,
+    User, Workers,
+};

@@ -58,43 +58,70 @@ pub struct RequestHead {
 impl RequestHead {
     /// The method's text.
     #[must_use]
-    pub fn method(&self) -> &[u8] { todo!() }
+    pub fn method(&self) -> &[u8] {
+        todo!()
+    }
     /// The method's kind.
     #[must_use]
-    pub fn method_kind(&self) -> Method { todo!() }
+    pub fn method_kind(&self) -> Method {
+        todo!()
+    }
     /// The request target as received (`RAW_URI`).
     #[must_use]
-    pub fn target(&self) -> &[u8] { todo!() }
+    pub fn target(&self) -> &[u8] {
+        todo!()
+    }
     /// The form of the target.
     #[must_use]
-    pub fn target_form(&self) -> Target { todo!() }
+    pub fn target_form(&self) -> Target {
+        todo!()
+    }
     /// The path as received, still percent-encoded; `*` for the asterisk form; `/` for an absolute form without one.
     #[must_use]
-    pub fn path(&self) -> &[u8] { todo!() }
+    pub fn path(&self) -> &[u8] {
+        todo!()
+    }
     /// The query without its `?`; empty when there is none.
     #[must_use]
-    pub fn query(&self) -> &[u8] { todo!() }
+    pub fn query(&self) -> &[u8] {
+        todo!()
+    }
     /// The version.
     #[must_use]
-    pub fn version(&self) -> Version { todo!() }
+    pub fn version(&self) -> Version {
+        todo!()
+    }
     /// The host asked for: of an absolute-form target, else of the Host field. `None` only for HTTP/1.0 without Host.
     #[must_use]
-    pub fn host(&self) -> Option<&[u8]> { todo!() }
+    pub fn host(&self) -> Option<&[u8]> {
+        todo!()
+    }
     /// Header fields in order: name as received, value without surrounding white space. Fields whose name has an
     /// underscore are already dropped.
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> { std::iter::empty() }
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        std::iter::empty()
+    }
     /// The first field of that name (given in lower case).
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&[u8]> { let _ = name; todo!() }
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        let _ = name;
+        todo!()
+    }
     /// How the body is delimited.
     #[must_use]
-    pub fn body_length(&self) -> RequestBodyLength { todo!() }
+    pub fn body_length(&self) -> RequestBodyLength {
+        todo!()
+    }
     /// Whether the client allows the connection to be reused after this request.
     #[must_use]
-    pub fn keep_alive(&self) -> bool { todo!() }
+    pub fn keep_alive(&self) -> bool {
+        todo!()
+    }
     /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1); only with a body and HTTP/1.1.
     #[must_use]
-    pub fn expects_continue(&self) -> bool { todo!() }
+    pub fn expects_continue(&self) -> bool {
+        todo!()
+    }
 }
 
 /// Finds and parses one head in a growing buffer. Remembers how far it has looked, so that a head that arrives
@@ -107,7 +134,9 @@ pub struct HeadParser {
 impl HeadParser {
     /// A parser for the next head.
     #[must_use]
-    pub fn new() -> Self { Self::default() }
+    pub fn new() -> Self {
+        Self::default()
+    }
 
     /// Looks at `input`, which holds all bytes of the connection from the start of this head on. Complete: the head's
     /// bytes are split off `input`, what follows stays. `None`: more bytes are needed. An error is reported as soon

@@ -37,31 +37,47 @@ impl ResponseHead {
     ///
     /// # Errors
     /// Not of that form, a 1xx status, or a control character in the reason.
-    pub fn new(status: &[u8]) -> Result<Self, FieldError> { let _ = status; todo!() }
+    pub fn new(status: &[u8]) -> Result<Self, FieldError> {
+        let _ = status;
+        todo!()
+    }
 
     /// Adds a field. Refused: bad names, CR, LF, NUL and other controls in values, hop-by-hop fields (PEP 3333;
     /// RFC 9110 §7.6.1), a bad or repeated Content-Length.
     ///
     /// # Errors
     /// What is wrong with the field.
-    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> { let _ = (name, value); todo!() }
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        let _ = (name, value);
+        todo!()
+    }
 
     /// The status code.
     #[must_use]
-    pub fn status(&self) -> u16 { todo!() }
+    pub fn status(&self) -> u16 {
+        todo!()
+    }
 
     /// The application's own Content-Length.
     #[must_use]
-    pub fn content_length(&self) -> Option<u64> { todo!() }
+    pub fn content_length(&self) -> Option<u64> {
+        todo!()
+    }
 
     /// The first value of a field that the application set (name in lower case); for the access log.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&[u8]> { let _ = name; todo!() }
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        let _ = name;
+        todo!()
+    }
 
     /// Renders the complete head into `out` and decides the framing of the body: none for HEAD, 204 and 304
     /// (no Content-Length added to 204; that of the application is kept for HEAD and 304), by Content-Length, by
     /// chunks for HTTP/1.1, else by closing.
-    pub fn encode(&self, context: &ResponseContext<'_>, out: &mut Vec<u8>) -> BodyFramer { let _ = (context, out); todo!() }
+    pub fn encode(&self, context: &ResponseContext<'_>, out: &mut Vec<u8>) -> BodyFramer {
+        let _ = (context, out);
+        todo!()
+    }
 }
 
 /// Frames the blocks of one response body and enforces its length.
@@ -86,20 +102,29 @@ pub struct Frame {
 
 impl BodyFramer {
     /// Frames a block of `length` bytes (above zero).
-    pub fn frame(&mut self, length: u64) -> Frame { let _ = length; todo!() }
+    pub fn frame(&mut self, length: u64) -> Frame {
+        let _ = length;
+        todo!()
+    }
 
     /// Ends the body: the last chunk or nothing; `Err(missing)` when it is `missing` bytes shorter than its
     /// Content-Length.
     ///
     /// # Errors
     /// The number of bytes missing.
-    pub fn finish(&mut self) -> Result<&'static [u8], u64> { todo!() }
+    pub fn finish(&mut self) -> Result<&'static [u8], u64> {
+        todo!()
+    }
 
     /// Whether the connection must be closed after this response.
     #[must_use]
-    pub fn closes(&self) -> bool { todo!() }
+    pub fn closes(&self) -> bool {
+        todo!()
+    }
 
     /// True when no body bytes are sent at all (HEAD, 204, 304).
     #[must_use]
-    pub fn is_bodiless(&self) -> bool { todo!() }
+    pub fn is_bodiless(&self) -> bool {
+        todo!()
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 pub struct AccessFormat;
 
 /// Everything that a line can tell about one exchange.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "holds look-up functions")]
 pub struct Entry<'a> {
     /// The client's address (after trust), or empty for a unix socket.
     pub remote_address: &'a str,
