@@ -2,7 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-env-changed=PYO3_PYTHON");
-    if let Some(directory) = &pyo3_build_config::get().lib_dir {
+    if let Some(directory) = pyo3_build_config::get().lib_dir() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{directory}");
     }
 }

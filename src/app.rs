@@ -23,7 +23,19 @@ use crate::net::{Endpoint, Origin};
 /// Loads the application in a fresh worker process (after the fork, on its main thread).
 pub trait Loader: fmt::Debug {
     /// Starts the interpreter, imports the application and resolves its callable.
-    fn load(&self, settings: &Settings) -> Result<Box<dyn Application>, LoadError>;
+    ///
+    /// # Errors
+    /// What failed, for the operator.
+    fn load(&self, settings: &Settings, identity: Identity) -> Result<Box<dyn Application>, LoadError>;
+}
+
+/// Which worker this is; the application reads it as `rwsgi.generation` and `rwsgi.worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The generation of code and configuration, from 1.
+    pub generation: u32,
+    /// The worker's slot, from 0.
+    pub slot: u32,
 }
 
 /// Why an application could not be loaded.
@@ -80,13 +92,11 @@ pub enum AfterCall {
     Exit,
 }
 
-/// A complete request as the application will see it.
+/// A request as the application will see it; its body comes apart from it.
 #[derive(Debug)]
 pub struct Request {
     /// Parsed request line and header fields.
     pub head: RequestHead,
-    /// The request's body.
-    pub body: Body,
     /// The socket that it came in on.
     pub endpoint: Arc<Endpoint>,
     /// Scheme, client and host, after the rules of trust in proxies were applied.
@@ -100,6 +110,18 @@ pub struct Request {
 /// The identity of a request in logs and in `rwsgi.request_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);
+
+impl LoadErrorKind {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 2,
+            Self::Import => 3,
+            Self::NoCallable => 4,
+        }
+    }
+}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,10 +157,10 @@ pub trait BodyStream: Send + fmt::Debug {
 
 /// One request and the way to answer it.
 pub trait Exchange: Send {
-    /// The request; its body is taken out once with [`Exchange::take_body`].
+    /// The request, without its body.
     fn request(&self) -> &Request;
 
-    /// Takes the body out of the request (an empty one is left).
+    /// Takes the request's body; an empty one is left.
     fn take_body(&mut self) -> Body;
 
     /// True once the client has closed its end of the connection or reset it.
