@@ -16,7 +16,10 @@ pub fn basic_user(authorization: &[u8]) -> Option<String> {
         return None;
     }
     // RFC 7617 §2.1 leaves the charset open; what is not UTF-8 is taken for Latin-1.
-    Some(std::str::from_utf8(user).map_or_else(|_| user.iter().copied().map(char::from).collect(), str::to_owned))
+    Some(
+        std::str::from_utf8(user)
+            .map_or_else(|_| user.iter().copied().map(char::from).collect(), str::to_owned),
+    )
 }
 
 /// RFC 4648 §4, padding optional; `None` for anything that is not base64.
@@ -59,9 +62,14 @@ mod tests {
 
     #[test]
     fn base64_vectors_of_rfc_4648_section_10() {
-        for (text, bytes) in
-            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmE=", "fooba")]
-        {
+        for (text, bytes) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+        ] {
             assert_eq!(decode_base64(text.as_bytes()).as_deref(), Some(bytes.as_bytes()), "{text}");
         }
         assert_eq!(decode_base64(b"Zg").as_deref(), Some(&b"f"[..]), "without padding");
@@ -80,7 +88,9 @@ mod tests {
 
     #[test]
     fn anything_else_has_no_user() {
-        for value in [&b""[..], b"Basic", b"Basic ", b"Bearer QWxhZGRpbjpv", b"Basic OnB3", b"Basic Zm9v", b"Basic %%"] {
+        for value in
+            [&b""[..], b"Basic", b"Basic ", b"Bearer QWxhZGRpbjpv", b"Basic OnB3", b"Basic Zm9v", b"Basic %%"]
+        {
             assert_eq!(basic_user(value), None, "{}", String::from_utf8_lossy(value));
         }
     }

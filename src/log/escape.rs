@@ -8,7 +8,8 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// (`\u{1b}`, `\r`), including C1 controls, which some terminals obey.
 pub(super) fn push_message(text: &str, out: &mut String) {
     let mut rest = text;
-    while let Some(at) = rest.find(|character: char| character.is_control() && !matches!(character, '\n' | '\t'))
+    while let Some(at) =
+        rest.find(|character: char| character.is_control() && !matches!(character, '\n' | '\t'))
     {
         out.push_str(&rest[..at]);
         let mut characters = rest[at..].chars();

@@ -5,7 +5,9 @@
 //! [`identify`]. The fork must happen while no other thread logs (the master has one thread).
 
 pub mod access;
+mod atom;
 pub mod basic;
+mod clock;
 mod escape;
 pub mod format;
 mod output;
@@ -119,7 +121,7 @@ pub fn chown_files(user: u32, group: u32) -> io::Result<()> {
     ERROR_LOG.get().map_or(Ok(()), |error_log| {
         let mut state = error_log.lock();
         state.owner = Some((user, group));
-        state.give_away()
+        give_away(state.owner, &state.output, &state.access)
     })
 }
 
@@ -164,17 +166,18 @@ impl ErrorLog {
     fn reconfigure(&self, settings: &config::Log) -> io::Result<()> {
         let output = Output::open(&settings.file, Standard::Error)?;
         let mut state = self.lock();
+        give_away(state.owner, &output, &settings.access)?;
         state.colour = wants_colour(&output);
         state.output = output;
         state.format = settings.format;
         state.access = settings.access.clone();
-        state.give_away()
+        Ok(())
     }
 
     fn reopen(&self) -> io::Result<()> {
         let mut state = self.lock();
         state.output.reopen()?;
-        state.give_away()
+        give_away(state.owner, &state.output, &state.access)
     }
 
     /// The record as it goes out; in front of it, if records were lost, one that tells how many.
@@ -193,7 +196,12 @@ impl ErrorLog {
         }
         let target = Some(record.target()).filter(|target| !is_ours(target));
         let message = record.args().to_string();
-        render(&Line { time, level: record.level(), identity, target, message: &message }, format, colour, &mut out);
+        render(
+            &Line { time, level: record.level(), identity, target, message: &message },
+            format,
+            colour,
+            &mut out,
+        );
         out
     }
 
@@ -211,14 +219,13 @@ impl ErrorLog {
     }
 }
 
-impl State {
-    fn give_away(&self) -> io::Result<()> {
-        let Some((user, group)) = self.owner.filter(|_| nix::unistd::geteuid().is_root()) else {
-            return Ok(());
-        };
-        self.output.chown(user, group)?;
-        Output::open(&self.access, Standard::Output)?.chown(user, group)
-    }
+/// Only root can; any other user's files are its own already.
+fn give_away(owner: Option<(u32, u32)>, error_log: &Output, access_log: &Sink) -> io::Result<()> {
+    let Some((user, group)) = owner.filter(|_| nix::unistd::geteuid().is_root()) else {
+        return Ok(());
+    };
+    error_log.chown(user, group)?;
+    Output::open(access_log, Standard::Output)?.chown(user, group)
 }
 
 fn is_ours(target: &str) -> bool {

@@ -174,7 +174,11 @@ mod tests {
         output.write_lines(b"three\n").unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "old\none\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0, "others may not read it");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o137,
+            0,
+            "others may not read it"
+        );
     }
 
     #[test]

@@ -124,7 +124,10 @@ mod tests {
     fn text_names_time_level_role_process_and_generation() {
         let text = |role, generation| rendered(role, generation, "message", LogFormat::Text, false);
         assert_eq!(text(Role::Master, 1), "[2026-11-20T20:00:58.123Z INFO  master pid=1234 gen=1] message\n");
-        assert_eq!(text(Role::Worker(3), 12), "[2026-11-20T20:00:58.123Z INFO  worker/3 pid=1234 gen=12] message\n");
+        assert_eq!(
+            text(Role::Worker(3), 12),
+            "[2026-11-20T20:00:58.123Z INFO  worker/3 pid=1234 gen=12] message\n"
+        );
         assert_eq!(text(Role::Command, 0), "[2026-11-20T20:00:58.123Z INFO  command pid=1234] message\n");
     }
 
@@ -139,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_traceback_keeps_its_lines_and_ends_with_one_newline() {
-        let text = rendered(Role::Worker(0), 1, "Traceback:\n  File \"a.py\"\nKeyError\n\n", LogFormat::Text, false);
+        let text =
+            rendered(Role::Worker(0), 1, "Traceback:\n  File \"a.py\"\nKeyError\n\n", LogFormat::Text, false);
         assert!(text.ends_with("gen=1] Traceback:\n  File \"a.py\"\nKeyError\n"), "{text:?}");
     }
 

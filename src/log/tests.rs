@@ -21,7 +21,10 @@ fn open(path: &Path) -> Arc<ErrorLog> {
 }
 
 fn log_to(logger: &env_logger::Logger, target: &str, level: Level, message: &str) {
-    log::Log::log(logger, &Record::builder().target(target).level(level).args(format_args!("{message}")).build());
+    log::Log::log(
+        logger,
+        &Record::builder().target(target).level(level).args(format_args!("{message}")).build(),
+    );
 }
 
 #[test]
@@ -46,11 +49,14 @@ fn json_names_only_targets_that_are_no_modules_of_ours() {
     let path = directory.path().join("error.log");
     let error_log = open(&path);
     let logger = logger(Arc::clone(&error_log));
-    error_log.reconfigure(&config::Log { format: LogFormat::Json, ..settings(Sink::File(path.clone())) }).unwrap();
+    error_log
+        .reconfigure(&config::Log { format: LogFormat::Json, ..settings(Sink::File(path.clone())) })
+        .unwrap();
     log_to(&logger, "rwsgi::worker", Level::Error, "a\nb");
     log_to(&logger, "wsgi.errors", Level::Error, "c");
     let text = std::fs::read_to_string(&path).unwrap();
-    let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let objects: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(objects.len(), 2);
     assert_eq!((objects[0].get("target"), &objects[0]["message"]), (None, &"a\nb".into()));
     assert_eq!(objects[1]["target"], "wsgi.errors");
@@ -74,7 +80,10 @@ fn lost_records_are_counted_and_told_of_once_writing_works_again() {
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
-    assert!(lines[0].contains("WARN") && lines[0].ends_with("] 3 records of this log could not be written and are lost"));
+    assert!(
+        lines[0].contains("WARN")
+            && lines[0].ends_with("] 3 records of this log could not be written and are lost")
+    );
     assert!(lines[1].ends_with("] found") && lines[2].ends_with("] again"), "{text}");
 }
 
@@ -111,7 +120,7 @@ fn a_file_that_was_given_away_stays_so_after_a_rotation() {
         let mut state = error_log.lock();
         state.access = Sink::File(access.clone());
         state.owner = Some((12345, 54321));
-        state.give_away().unwrap();
+        give_away(state.owner, &state.output, &state.access).unwrap();
     }
     let owner = |path: &Path| {
         let metadata = std::fs::metadata(path).unwrap();
