@@ -8,6 +8,7 @@ mod file;
 mod nearest;
 mod places;
 mod problems;
+pub mod render;
 mod resolve;
 pub mod resolved;
 mod size;

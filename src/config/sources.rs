@@ -57,6 +57,16 @@ impl Sources {
         self.file.as_deref()
     }
 
+    /// Whether nothing says what to run: no file, and no target on the command line or in the environment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let is_target = |setting: &Setting| (setting.section, setting.key) == ("app", "target");
+        let of_variable = |name: &OsString| SETTINGS.iter().any(|s| is_target(s) && *name == *s.variable());
+        self.file.is_none()
+            && !self.flags.iter().any(|flag| is_target(flag.setting))
+            && !self.variables.iter().any(|(name, _)| of_variable(name))
+    }
+
     /// Reads all sources and resolves them.
     ///
     /// # Errors
