@@ -1,1 +1,3 @@
 //! Skeleton of the module.
+
+pub mod environment;
