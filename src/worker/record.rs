@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use crate::http::{RequestHead, ResponseHead, Version};
 use crate::log::access::AccessLog;
-use crate::log::format::{Entry, basic_user};
+use crate::log::basic::basic_user;
+use crate::log::format::Entry;
 use crate::net::{Address, Endpoint};
 
 use super::context::Context;
