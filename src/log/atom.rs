@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn errors_say_what_to_write() {
         assert_eq!(error("%(R)s"), "%(R)s is not an atom: did you mean %(r)s?");
-        assert_eq!(error("%(ib)s"), "%(ib)s is not an atom: did you mean %(b)s?");
+        assert_eq!(error("%(ib)s"), "%(ib)s is not an atom: did you mean %(id)s?");
         assert!(error("%(x)s").starts_with("%(x)s is not an atom: there are h l u t "));
         assert_eq!(error("%h"), "%h is not an atom: write %(h)s");
         assert_eq!(error("50%"), "the format ends in %: write %% for a percent sign");
