@@ -2,12 +2,15 @@
 
 use std::io::{Write, stdout};
 
-use crate::app::Loader;
+use crate::app::{Identity, Loader};
 use crate::config::{self, Settings, Sink, Sources};
 use crate::log::{self, Role};
 use crate::net::Bind;
 
 use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages};
+
+/// The worker that the check stands in for.
+const CHECKED: Identity = Identity { generation: 1, slot: 0 };
 
 /// Resolves the configuration and imports the application. Returns the exit code: 0 or 2.
 pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
@@ -24,7 +27,7 @@ pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
         messages::error(&format!("standard error cannot be used for the log: {error}"));
         return SYSTEM_ERROR;
     }
-    match loader.load(&settings) {
+    match loader.load(&settings, CHECKED) {
         Ok(application) => {
             application.finalize();
             let written = stdout().lock().write_all(facts(&settings).as_bytes());

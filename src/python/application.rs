@@ -3,7 +3,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::app::{AfterCall, Application, Attached, Exchange, LoadError, LoadErrorKind, Loader};
+use crate::app::{AfterCall, Application, Attached, Exchange, Identity, LoadError, LoadErrorKind, Loader};
 use crate::config::Settings;
 
 use super::environ::{Constants, FieldNames};
@@ -14,7 +14,7 @@ use super::{interpreter, load, respond};
 pub struct PythonLoader;
 
 impl Loader for PythonLoader {
-    fn load(&self, settings: &Settings) -> Result<Box<dyn Application>, LoadError> {
+    fn load(&self, settings: &Settings, identity: Identity) -> Result<Box<dyn Application>, LoadError> {
         let directory = &settings.app.directory;
         std::env::set_current_dir(directory).map_err(|error| LoadError {
             kind: LoadErrorKind::Configuration,
@@ -23,7 +23,7 @@ impl Loader for PythonLoader {
         })?;
         crate::sys::environment::set_variables(&settings.app.environment);
         interpreter::start(&settings.app)?;
-        Ok(Box::new(PythonApplication::load(settings)?))
+        Ok(Box::new(PythonApplication::load(settings, identity)?))
     }
 }
 
@@ -36,10 +36,10 @@ pub(super) struct PythonApplication {
 
 impl PythonApplication {
     /// Imports the application into the running interpreter.
-    pub(super) fn load(settings: &Settings) -> Result<Self, LoadError> {
+    pub(super) fn load(settings: &Settings, identity: Identity) -> Result<Self, LoadError> {
         Python::attach(|py| {
             let callable = load::load(py, &settings.app)?;
-            let constants = Constants::new(py, settings).map_err(|error| LoadError {
+            let constants = Constants::new(py, settings, identity).map_err(|error| LoadError {
                 kind: LoadErrorKind::Import,
                 summary: format!("the application cannot be prepared: {error}"),
                 traceback: None,

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::app::{Address, Body, Disconnection, Request, Scheme, mount_split, percent_decode};
+use crate::app::{Address, Body, Disconnection, Identity, Request, Scheme, mount_split, percent_decode};
 use crate::config::Settings;
 use crate::http::{RequestBodyLength, Target, Version};
 
@@ -36,7 +36,7 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    pub(super) fn new(py: Python<'_>, settings: &Settings) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, settings: &Settings, identity: Identity) -> PyResult<Self> {
         let base = PyDict::new(py);
         base.set_item("wsgi.version", (1, 0))?;
         base.set_item("wsgi.multithread", settings.workers.threads > 1)?;
@@ -45,6 +45,8 @@ impl Constants {
         base.set_item("wsgi.input_terminated", true)?;
         base.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         base.set_item("SERVER_SOFTWARE", SERVER_SOFTWARE)?;
+        base.set_item("rwsgi.generation", identity.generation)?;
+        base.set_item("rwsgi.worker", identity.slot)?;
         Ok(Self { base: base.unbind(), mount: settings.app.mount.clone() })
     }
 }

@@ -19,6 +19,8 @@ mod record;
 mod socket;
 mod spool;
 mod timers;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
