@@ -1,1 +1,3 @@
-//! Skeleton of the module.
+//! The master process: binds the listeners, forks the workers and watches over them. One thread, no Python.
+
+mod supervisor;
