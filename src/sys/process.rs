@@ -53,7 +53,10 @@ pub fn fork() -> io::Result<Fork> {
     match forked {
         Ok(ForkResult::Child) => {
             signals::reset_dispositions();
-            signals::unblock_all()?;
+            if signals::unblock_all().is_err() {
+                // The child must never go on as if it were the parent.
+                exit_now(1);
+            }
             Ok(Fork::Child)
         }
         Ok(ForkResult::Parent { child }) => {
