@@ -49,8 +49,15 @@ pub(crate) struct ExpectedError {
 /// # Errors
 /// A folder that cannot be read or holds nothing, a malformed file.
 pub(crate) fn load(folder: &str) -> Result<Vec<Case>, String> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
-    let entries = fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    load_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder))
+}
+
+/// All cases of a directory, sorted by name.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_directory(directory: &Path) -> Result<Vec<Case>, String> {
+    let entries = fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
     paths.sort();
