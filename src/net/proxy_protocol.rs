@@ -65,6 +65,9 @@ fn parse_text(input: &[u8]) -> Parsed {
         return if possible { Ok(None) } else { Err(ProxyError::Malformed) };
     };
     let line = window[..end].strip_suffix(b"\r").ok_or(ProxyError::Malformed)?;
+    if line.contains(&b'\r') {
+        return Err(ProxyError::Malformed);
+    }
     let proxied = match Family::of(line) {
         Some((Family::Unknown, _)) if can_become_text(line) => Proxied::Own,
         Some((family, rest)) => family.parse(rest).ok_or(ProxyError::Malformed)?,

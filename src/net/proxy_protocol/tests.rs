@@ -89,6 +89,7 @@ fn broken_text_is_refused() {
         b"PROXY TCP4 192.0.2.1 198.51.100.1 47\r11 80\r\n",
         b"PROXY UNKNOWNX\r\n",
         b"PROXY UNKNOWN a\rb\r\n",
+        b"PROXY UNKNOWN\r\r\n",
         b"PROXY UDP4 192.0.2.1 198.51.100.1 80 80\r\n",
         b"PROXY\r\n",
         b"proxy UNKNOWN\r\n",
@@ -161,8 +162,11 @@ fn only_the_expected_version_is_taken() {
 
 #[test]
 fn mutated_headers_mean_the_same_however_they_arrive() {
-    let seed =
-        std::env::var("RWSGI_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x9e37_79b9_7f4a_7c15);
+    let seed = std::env::var("RWSGI_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(0x9e37_79b9_7f4a_7c15_u64)
+        .max(1);
     let mut state: u64 = seed;
     let mut random = |below: usize| {
         // xorshift64
