@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("app", &["config", "http", "net"]),
     ("master", &["config", "ipc", "log", "net", "sys"]),
     ("worker", &["app", "config", "http", "ipc", "log", "net", "sys"]),
-    ("python", &["app", "config", "http", "log", "net", "sys"]),
+    ("python", &["app", "config", "http", "log", "sys"]),
 ];
 
 /// What is outside the table, with the reason.
