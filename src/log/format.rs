@@ -181,5 +181,4 @@ fn push_number(number: u128, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "format_tests.rs"]
 mod tests;
