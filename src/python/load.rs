@@ -59,7 +59,8 @@ fn load_error(py: Python<'_>, error: &PyErr) -> LoadError {
 pub(super) fn traceback_of(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
         let arguments = (error.get_type(py), error.value(py), error.traceback(py));
-        let lines = py.import(intern!(py, "traceback"))?.call_method1(intern!(py, "format_exception"), arguments)?;
+        let lines =
+            py.import(intern!(py, "traceback"))?.call_method1(intern!(py, "format_exception"), arguments)?;
         let lines: Vec<String> = lines.extract()?;
         Ok(lines.concat().trim_end().to_owned())
     };

@@ -4,6 +4,7 @@
 //! client goes through [`crate::app::Exchange`]. No Python code runs while the lock on an exchange is
 //! held, and nothing blocks while the interpreter lock is held.
 
+#[allow(unsafe_code, reason = "Python::detach asks for Send although its closure stays on this thread")]
 mod application;
 mod environ;
 mod errors;

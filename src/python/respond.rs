@@ -147,7 +147,9 @@ fn log_raised(py: Python<'_>, who: &str, consequence: &str, error: &PyErr) -> Af
 
 /// PEP 3333: "If the iterable returned by the application has a close() method, the server must call that method".
 fn close(py: Python<'_>, label: &str, result: &Bound<'_, PyAny>, after: AfterCall) -> AfterCall {
-    let closed = result.getattr_opt(intern!(py, "close")).and_then(|close| close.map(|close| close.call0()).transpose());
+    let closed = result
+        .getattr_opt(intern!(py, "close"))
+        .and_then(|close| close.map(|close| close.call0()).transpose());
     match closed {
         Ok(_) => after,
         Err(error) => match log_raised(py, &format!("{label}: close() of the response"), "", &error) {
@@ -185,7 +187,9 @@ fn send_known<'py>(
     let mut blocks = Vec::new();
     let mut bytes = 0;
     for item in items {
-        let block = item.cast_into::<PyBytes>().map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
+        let block = item
+            .cast_into::<PyBytes>()
+            .map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
         if !block.as_bytes().is_empty() {
             bytes += block.as_bytes().len() as u64;
             blocks.push(block);
@@ -257,7 +261,8 @@ fn send_file(
     if length == 0 {
         return Ok(response.start(py, Some(rest))?);
     }
-    let flow = response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
+    let flow =
+        response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
     match flow {
         Flow::Continue | Flow::Full => Ok(()),
         Flow::Gone => Err(Failure::Gone),

@@ -127,7 +127,9 @@ impl StartResponse {
     pub(super) fn content_length(&self) -> Option<u64> {
         match &*self.state() {
             State::Held(head) => head.content_length(),
-            State::HandedOver { declared, produced, .. } => declared.map(|length| length.saturating_sub(*produced)),
+            State::HandedOver { declared, produced, .. } => {
+                declared.map(|length| length.saturating_sub(*produced))
+            }
             State::Missing => None,
         }
     }
@@ -151,7 +153,8 @@ impl StartResponse {
                 exchange.start(head, body_length);
             }
             State::HandedOver { declared, produced, excess_logged } => {
-                *state = State::HandedOver { declared, produced: produced.saturating_add(bytes), excess_logged };
+                *state =
+                    State::HandedOver { declared, produced: produced.saturating_add(bytes), excess_logged };
             }
         }
         Ok(())
@@ -234,9 +237,12 @@ fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 
 /// Checks and copies what the application passed; it may go on changing its list.
 fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<ResponseHead> {
-    let status = status.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::status_type(status)))?;
-    let headers = headers.cast::<PyList>().map_err(|_| PyTypeError::new_err(mistakes::headers_type(headers)))?;
-    let status = latin1_bytes(status).ok_or_else(|| PyValueError::new_err(mistakes::not_latin1("the status")))?;
+    let status =
+        status.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::status_type(status)))?;
+    let headers =
+        headers.cast::<PyList>().map_err(|_| PyTypeError::new_err(mistakes::headers_type(headers)))?;
+    let status =
+        latin1_bytes(status).ok_or_else(|| PyValueError::new_err(mistakes::not_latin1("the status")))?;
     let mut head = ResponseHead::new(&status).map_err(|error| PyValueError::new_err(error.to_string()))?;
     for (index, item) in headers.iter().enumerate() {
         let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
@@ -253,9 +259,11 @@ fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<
 }
 
 fn header_part(index: usize, part: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let text =
-        value.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::header_part(index, part, value)))?;
-    let bytes = latin1_bytes(text)
-        .ok_or_else(|| PyValueError::new_err(mistakes::not_latin1(&format!("the {part} of header {index}"))))?;
+    let text = value
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(mistakes::header_part(index, part, value)))?;
+    let bytes = latin1_bytes(text).ok_or_else(|| {
+        PyValueError::new_err(mistakes::not_latin1(&format!("the {part} of header {index}")))
+    })?;
     Ok(bytes.into_owned())
 }

@@ -24,5 +24,8 @@ pub(super) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, 
     if text.is_ascii() {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
-    text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+    text.chars()
+        .map(|character| u8::try_from(u32::from(character)).ok())
+        .collect::<Option<Vec<u8>>>()
+        .map(Cow::Owned)
 }
