@@ -201,7 +201,7 @@ fn send_known<'py>(
     for (index, block) in blocks.iter().enumerate() {
         match response.send(py, block, Some(bytes), index < last)? {
             Flow::Continue => {}
-            Flow::Full => break,
+            Flow::Complete => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -232,7 +232,7 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         is_empty = false;
         match response.send(py, block, is_single.then_some(length as u64), false)? {
             Flow::Continue => {}
-            Flow::Full => break,
+            Flow::Complete => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -264,7 +264,7 @@ fn send_file(
     let flow =
         response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
     match flow {
-        Flow::Continue | Flow::Full => Ok(()),
+        Flow::Continue | Flow::Complete => Ok(()),
         Flow::Gone => Err(Failure::Gone),
     }
 }

@@ -53,8 +53,8 @@ enum State {
 pub(super) enum Flow {
     /// More output is welcome.
     Continue,
-    /// More output would be cut off.
-    Full,
+    /// The declared length is reached: more output would be cut off.
+    Complete,
     /// The client is gone.
     Gone,
 }
@@ -110,7 +110,7 @@ impl StartResponse {
                 Sent::Gone => Flow::Gone,
                 Sent::Excess => {
                     self.log_excess(exchange);
-                    Flow::Full
+                    Flow::Complete
                 }
             })
         });
@@ -218,7 +218,7 @@ impl StartResponse {
         }
         match self.send(py, data, None, false) {
             // A client that is gone is no concern of the application.
-            Ok(Flow::Continue | Flow::Full | Flow::Gone) => Ok(()),
+            Ok(Flow::Continue | Flow::Complete | Flow::Gone) => Ok(()),
             Err(OutputError::NotStarted) => Err(PyAssertionError::new_err(mistakes::NOT_STARTED)),
             Err(OutputError::Ended) => Err(PyRuntimeError::new_err(mistakes::ENDED)),
         }

@@ -8,8 +8,7 @@ use pyo3::types::PyString;
 
 /// A `str` of which each character is one of the bytes.
 pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
-    // A slice is never longer than isize::MAX.
-    let length = bytes.len().cast_signed();
+    let length = isize::try_from(bytes.len())?;
     // SAFETY: the pointer and the length are those of a live slice; null stands for no error handler.
     let text = unsafe { ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), length, std::ptr::null()) };
     // SAFETY: a new reference, or null with an exception set.

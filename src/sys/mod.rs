@@ -1,3 +1,12 @@
-//! Skeleton of the module.
+//! System calls: processes, signals, descriptors, the process title and the environment. The only layer below `python`
+//! that may use `unsafe`; everything it offers is safe to call as documented.
+//!
+//! Invariant: names no other module of this crate and keeps no state but the pipe of the worker's signal handlers.
 
+pub mod descriptors;
 pub mod environment;
+pub mod process;
+pub mod signals;
+pub mod title;
+
+pub use process::exit_now;

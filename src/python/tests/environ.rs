@@ -133,6 +133,8 @@ fn the_client_can_be_asked_after() {
 fn requests_do_not_share_an_environ() {
     let source = "def application(environ, start_response):\n    assert 'mine' not in environ\n    \
                   environ['mine'] = 1\n    start_response('200 OK', [])\n    return []\n";
-    Case::new().run(source).complete();
-    Case::new().run(source).complete();
+    super::start_interpreter();
+    let shared = super::application(source, &Case::new());
+    Case::new().run_on(&shared).complete();
+    Case::new().run_on(&shared).complete();
 }

@@ -1,6 +1,7 @@
 //! Importing an application and resolving its callable.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -11,6 +12,9 @@ use super::{app_settings, start_interpreter};
 
 /// Loads `module:callable` from a folder with one file of that name.
 fn loading(folder: &Path, module: &str, source: &str, callable: &str) -> Result<(), LoadError> {
+    // One at a time: there is one sys.path, and an import gives up the interpreter lock.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     start_interpreter();
     if !source.is_empty() {
         std::fs::write(folder.join(format!("{module}.py")), source).unwrap();

@@ -5,6 +5,7 @@ mod files;
 mod input;
 mod loading;
 mod mistakes;
+mod process;
 mod response;
 
 use std::fs::File;
@@ -221,6 +222,11 @@ impl Case {
     fn run(self, source: &str) -> Outcome {
         start_interpreter();
         let application = application(source, &self);
+        self.run_on(&application)
+    }
+
+    /// Runs an application that is loaded already.
+    fn run_on(self, application: &PythonApplication) -> Outcome {
         let mut recorder = Recorder {
             request: Request {
                 head: parse(&self.head),
@@ -255,17 +261,17 @@ fn parse(head: &str) -> RequestHead {
 }
 
 fn application(source: &str, case: &Case) -> PythonApplication {
-    let workers = config::Workers {
-        count: 2,
-        threads: case.threads,
-        boot_timeout: Duration::from_secs(1),
-        graceful_timeout: Duration::from_secs(1),
-    };
+    let workers = workers(case.threads);
     Python::attach(|py| {
         let module = module(py, source, &format!("app_{}", case.id));
         let callable = module.getattr("application").unwrap().unbind();
         PythonApplication { callable, constants: Constants::new(py, case.mount, &workers).unwrap() }
     })
+}
+
+fn workers(threads: u32) -> config::Workers {
+    let timeout = Duration::from_secs(1);
+    config::Workers { count: 2, threads, boot_timeout: timeout, graceful_timeout: timeout }
 }
 
 fn module<'py>(py: Python<'py>, source: &str, name: &str) -> Bound<'py, PyModule> {
