@@ -24,3 +24,6 @@ pub use resolved::{
     User, Workers,
 };
 pub use sources::{FlagValues, Sources};
+
+#[cfg(test)]
+mod tests;
