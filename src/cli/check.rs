@@ -1,0 +1,148 @@
+//! `rwsgi check`: everything that can be found wrong without serving, told at once.
+
+use std::io::{Write, stdout};
+
+use crate::app::{LoadError, Loader};
+use crate::config::{self, Settings, Sink, Sources};
+use crate::log::{self, Role};
+use crate::net::Bind;
+
+use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages};
+
+/// Resolves the configuration and imports the application. Returns the exit code: 0 or 2.
+pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
+    let settings = match sources.load() {
+        Ok(settings) => settings,
+        Err(problems) => {
+            messages::problems(&problems);
+            return CONFIGURATION_ERROR;
+        }
+    };
+    // What the import logs is shown here, not added to the log of a server that may be running.
+    let log = config::Log { file: Sink::Standard, access: Sink::Off, ..settings.log.clone() };
+    if let Err(error) = log::install(&log, Role::Command) {
+        messages::error(&format!("standard error cannot be used for the log: {error}"));
+        return SYSTEM_ERROR;
+    }
+    import(&settings, loader)
+}
+
+fn import(settings: &Settings, loader: &dyn Loader) -> i32 {
+    match loader.load(settings) {
+        Ok(application) => {
+            application.finalize();
+            let written = stdout().lock().write_all(facts(settings).as_bytes());
+            if written.is_ok() { OK } else { SYSTEM_ERROR }
+        }
+        Err(error) => {
+            messages::error(&load_error(&error));
+            CONFIGURATION_ERROR
+        }
+    }
+}
+
+/// The summary, and the traceback below it.
+fn load_error(error: &LoadError) -> String {
+    let traceback = error.traceback.as_ref().map(|text| format!("\n{}", text.trim_end()));
+    format!("{}{}", error.summary, traceback.unwrap_or_default())
+}
+
+/// One line per resolved fact.
+fn facts(settings: &Settings) -> String {
+    let app = &settings.app;
+    let python = match &app.virtualenv {
+        Some(path) => path.join("bin/python").display().to_string(),
+        None => "the one that rwsgi was built with (no virtualenv)".to_owned(),
+    };
+    let binds: Vec<_> = settings.server.bind.iter().map(bind_text).collect();
+    format!(
+        "target: {}:{} in {}\npython: {python}\nbind: {}\nworkers: {} × {}\nconfiguration OK\n",
+        app.target.module,
+        app.target.callable,
+        app.directory.display(),
+        binds.join(", "),
+        counted(settings.workers.count, "worker"),
+        counted(settings.workers.threads, "thread"),
+    )
+}
+
+fn counted(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+fn bind_text(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp(address) => address.to_string(),
+        Bind::Name(host, port) => format!("{host}:{port}"),
+        Bind::Unix(path) => format!("unix:{}", path.display()),
+        Bind::Descriptor(number) => format!("fd:{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::LoadErrorKind;
+    use crate::config::FlagValues;
+    use crate::config::table;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Loader for Broken {
+        fn load(&self, _: &Settings) -> Result<Box<dyn crate::app::Application>, LoadError> {
+            Err(failure())
+        }
+    }
+
+    fn failure() -> LoadError {
+        LoadError {
+            kind: LoadErrorKind::Import,
+            summary: "the module app cannot be imported".to_owned(),
+            traceback: Some("Traceback:\nNameError\n".to_owned()),
+        }
+    }
+
+    fn sources(directory: &std::path::Path, flags: &[(&str, &str, &[&str])]) -> Sources {
+        let flags = flags.iter().map(|(section, key, values)| FlagValues {
+            setting: table::find(section, key).unwrap(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        });
+        Sources::new(None, [], flags.collect(), directory.to_owned(), false)
+    }
+
+    #[test]
+    fn facts_are_one_line_each() {
+        let directory = tempfile::tempdir().unwrap();
+        let bind: &[&str] = &[":80,[::1]:80", "unix:/run/x.sock", "fd:3,web:80"];
+        let flags: &[(&str, &str, &[&str])] = &[
+            ("app", "target", &["site.wsgi:make()"]),
+            ("server", "bind", bind),
+            ("workers", "count", &["4"]),
+        ];
+        let settings = sources(directory.path(), flags).load().unwrap();
+        assert_eq!(
+            facts(&settings),
+            format!(
+                "target: site.wsgi:make() in {}\npython: the one that rwsgi was built with (no virtualenv)\nbind: \
+                 0.0.0.0:80, [::1]:80, unix:/run/x.sock, fd:3, web:80\nworkers: 4 workers × 1 thread\nconfiguration \
+                 OK\n",
+                directory.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_a_configuration_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = sources(directory.path(), &[("app", "target", &["app"])]).load().unwrap();
+        assert_eq!(import(&settings, &Broken), 2);
+        assert_eq!(run(&sources(directory.path(), &[("app", "target", &["app.py"])]), &Broken), 2);
+    }
+
+    #[test]
+    fn the_traceback_follows_the_summary() {
+        assert_eq!(load_error(&failure()), "the module app cannot be imported\nTraceback:\nNameError");
+    }
+}
