@@ -121,8 +121,6 @@ fn initialize(executable: Option<&Path>) -> Result<(), String> {
     unsafe { ffi::PyConfig_InitPythonConfig(&raw mut config) };
     config.install_signal_handlers = 0;
     config.parse_argv = 0;
-    // print() shows at once.
-    config.buffered_stdio = 0;
     let result = configure(&mut config, executable).and_then(|()| {
         // SAFETY: `config` was initialised above.
         check(unsafe { ffi::Py_InitializeFromConfig(&raw const config) })

@@ -21,6 +21,7 @@ fn resolve(py: Python<'_>, app: &config::App) -> PyResult<Py<PyAny>> {
     // The thread that imports `threading` first is its main thread.
     py.import("threading")?;
     let helper = helper(py)?;
+    helper.call_method0("buffer_lines")?;
     let directory = path_text(&app.directory);
     let pythonpath: Vec<String> = app.pythonpath.iter().map(|path| path_text(path)).collect();
     helper.call_method1("set_path", (directory, pythonpath))?;

@@ -115,6 +115,7 @@ impl Exchange for Recorder {
     }
 
     fn wait(&mut self) -> Sent {
+        assert_lock_is_free();
         self.told.push(Told::Wait);
         self.answer()
     }
@@ -130,6 +131,13 @@ impl Exchange for Recorder {
     fn head_sent(&self) -> bool {
         self.sent
     }
+}
+
+/// Fails when another thread cannot attach to the interpreter meanwhile.
+fn assert_lock_is_free() {
+    let (attached, other) = std::sync::mpsc::channel();
+    std::thread::spawn(move || Python::attach(|_| attached.send(())));
+    other.recv_timeout(Duration::from_secs(20)).expect("the interpreter lock is held");
 }
 
 /// A request and how it is answered, to be adjusted before it is run.

@@ -21,6 +21,7 @@ const SOURCE: &str = r#"
 import atexit, os, sys, threading
 print(">executable", sys.executable)
 print(">prefix", sys.prefix)
+print(">buffering", sys.stdout.line_buffering)
 print(">path", sys.path[0], sys.path[1], sys.argv)
 atexit.register(lambda: sys.stdout.write(">atexit without a newline"))
 finished = threading.Event()
@@ -86,6 +87,7 @@ fn a_worker_loads_and_finalizes() {
     assert!(told[0].starts_with("executable /") && told[0].contains("python"), "{told:?}");
     assert!(!told[0].contains("rwsgi-"), "{told:?}");
     let expected = [
+        "buffering True",
         "path DIRECTORY /second ['rwsgi']",
         "thread app-3",
         "thread MainThread",

@@ -1,5 +1,7 @@
 //! How responses of each style are sent and ended, and that `close()` is called once.
 
+use crate::app::Application;
+
 use super::{AfterCall, Case, Sent, Told};
 
 fn start(status: u16, body_length: Option<u64>) -> Told {
@@ -224,6 +226,37 @@ def application(environ, start_response):
     let expected =
         [start(200, None), send("a", false), Told::Wait, Told::Wait, send("b", false), Told::Finish];
     assert_eq!(outcome.told, expected);
+}
+
+#[test]
+fn waiting_detached_gives_up_the_lock() {
+    super::start_interpreter();
+    let application = super::application("def application(e, s): pass\n", &Case::new());
+    let mut waits = 0;
+    application.attach("app-1", &mut |attached| {
+        attached.detached(&mut || {
+            super::assert_lock_is_free();
+            waits += 1;
+        });
+    });
+    assert_eq!(waits, 1);
+}
+
+#[test]
+fn another_thread_may_write_while_the_queue_is_full() {
+    let outcome = Case::new().answers(&[Sent::Full, Sent::Ready]).run(
+        r#"
+import threading
+def application(environ, start_response):
+    write = start_response("200 OK", [])
+    threads = [threading.Thread(target=write, args=(b"x",)) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return [b"y"]
+"#,
+    );
+    assert_eq!(outcome.complete(), "xxxxy");
+    assert_eq!(outcome.told.iter().filter(|told| matches!(told, Told::Start { .. })).count(), 1);
 }
 
 #[test]
