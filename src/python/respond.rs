@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyConnectionResetError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -117,12 +117,19 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
         }
         Err(failure) => failure,
     };
-    let context = lent.with(py, |exchange| (label(exchange.request()), exchange.head_sent()));
-    let (label, head_sent) = context.unwrap_or_default();
+    let context = lent.with(py, |exchange| {
+        (label(exchange.request()), exchange.head_sent(), exchange.disconnected().is_disconnected())
+    });
+    let (label, head_sent, disconnected) = context.unwrap_or_default();
     let consequence = if head_sent { " (the response was cut)" } else { "" };
     let after = match failure {
         Failure::Mistake(sentence) => {
             log::error!("{label}: {sentence}{consequence}");
+            AfterCall::Continue
+        }
+        // wsgi.input raised it, and the application had nothing to add: not its fault.
+        Failure::Raised(error) if disconnected && error.is_instance_of::<PyConnectionResetError>(py) => {
+            log::debug!("{label}: {error}");
             AfterCall::Continue
         }
         Failure::Raised(error) => log_raised(py, &format!("{label}: the application"), consequence, &error),

@@ -109,7 +109,7 @@ impl StartResponse {
                 Sent::Ready | Sent::Full => Flow::Continue,
                 Sent::Gone => Flow::Gone,
                 Sent::Excess => {
-                    self.log_excess(exchange);
+                    self.log_excess(exchange, body_length);
                     Flow::Complete
                 }
             })
@@ -160,13 +160,14 @@ impl StartResponse {
         Ok(())
     }
 
-    fn log_excess(&self, exchange: &dyn Exchange) {
+    fn log_excess(&self, exchange: &dyn Exchange, body_length: Option<u64>) {
         if let State::HandedOver { declared, produced, excess_logged } = &mut *self.state() {
             if *excess_logged {
                 return;
             }
             *excess_logged = true;
-            let excess = produced.saturating_sub(declared.unwrap_or(0));
+            let total = body_length.unwrap_or(0).max(*produced);
+            let excess = total.saturating_sub(declared.unwrap_or(0));
             let label = respond::label(exchange.request());
             log::warn!("{label}: {excess} bytes past Content-Length were cut");
         }

@@ -122,11 +122,15 @@ fn the_rest_of_wsgi() {
 
 #[test]
 fn the_client_can_be_asked_after() {
-    let outcome = Case::new().run(
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n    \
-         return [str(environ['rwsgi.client_disconnected']()).encode()]\n",
-    );
-    assert_eq!(outcome.complete(), "False");
+    for (disconnected, told) in [(false, "False"), (true, "True")] {
+        let mut case = Case::new();
+        case.disconnected = disconnected;
+        let outcome = case.run(
+            "def application(environ, start_response):\n    start_response('200 OK', [])\n    \
+             return [str(environ['rwsgi.client_disconnected']()).encode()]\n",
+        );
+        assert_eq!(outcome.complete(), told);
+    }
 }
 
 #[test]

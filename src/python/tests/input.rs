@@ -115,6 +115,19 @@ def application(environ, start_response):
 }
 
 #[test]
+fn a_client_that_went_away_while_sending_is_no_error_of_the_application() {
+    for (disconnected, level) in [(true, "DEBUG"), (false, "ERROR")] {
+        let mut case = Case::new().head("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10");
+        let failure = Some(io::ErrorKind::UnexpectedEof);
+        case.body = Body::Stream(Box::new(Pieces { pieces: Vec::new(), failure }));
+        case.disconnected = disconnected;
+        let outcome =
+            case.run("def application(environ, start_response):\n    environ['wsgi.input'].read()\n");
+        assert!(outcome.failure().starts_with(level), "{:?}", outcome.logged);
+    }
+}
+
+#[test]
 fn nothing_can_be_read_after_the_response() {
     let source = r#"
 kept = []

@@ -42,7 +42,7 @@ enum Told {
     Abort,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
     disconnected: AtomicBool,
 }
@@ -152,6 +152,7 @@ struct Case {
     mount: &'static str,
     threads: u32,
     answers: Vec<Sent>,
+    disconnected: bool,
 }
 
 /// What came of a case.
@@ -207,6 +208,7 @@ impl Case {
             mount: "",
             threads: 1,
             answers: Vec::new(),
+            disconnected: false,
         }
     }
 
@@ -249,7 +251,7 @@ impl Case {
             head: None,
             answers: self.answers,
             sent: false,
-            client: Arc::new(Client::default()),
+            client: Arc::new(Client { disconnected: AtomicBool::new(self.disconnected) }),
             held: Vec::new(),
         };
         let mut after = AfterCall::Continue;

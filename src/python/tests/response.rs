@@ -275,6 +275,18 @@ def application(environ, start_response):
 }
 
 #[test]
+fn the_excess_of_a_list_counts_all_its_blocks() {
+    let outcome = Case::new().answers(&[Sent::Excess]).run(
+        r#"
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"abc", b"defg"]
+"#,
+    );
+    assert_eq!(outcome.logged, ["WARN GET /hello: 5 bytes past Content-Length were cut"]);
+}
+
+#[test]
 fn large_blocks_are_shared_and_small_ones_borrowed() {
     let outcome = Case::new().run(
         r#"
