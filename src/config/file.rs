@@ -112,7 +112,12 @@ impl Reader<'_> {
         if !SECTIONS.iter().any(|(section, _)| *section == name) {
             let said = match value {
                 DeValue::Table(_) => format!("[{name}]: {}", nearest::section(name)),
-                _ => {
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_) => {
                     let written = quoted(self.text.get(span).unwrap_or_default());
                     format!("{name} = {written}: {}", nearest::key("", name))
                 }

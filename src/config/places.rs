@@ -1,6 +1,7 @@
 //! Readers of values that name something on this machine: directories, files, accounts. They look, and change nothing.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use ipnet::IpNet;
@@ -196,11 +197,13 @@ fn or_removal(given: &Given) -> String {
     format!(" or {}", given.origin.removal())
 }
 
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "may not be read (permission denied)".to_owned(),
-        _ => error.to_string(),
+fn reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        "does not exist".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "may not be read (permission denied)".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

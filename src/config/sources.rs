@@ -85,6 +85,7 @@ impl Sources {
             self.variables.iter().find(|(name, value)| name == "VIRTUAL_ENV" && !value.is_empty());
         let surroundings = Surroundings {
             file,
+            shown: self.file.clone(),
             current_directory: self.current_directory.clone(),
             virtual_env: virtual_env.map(|(_, value)| PathBuf::from(value)),
             on_terminal: self.on_terminal,
