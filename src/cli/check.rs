@@ -2,12 +2,15 @@
 
 use std::io::{Write, stdout};
 
-use crate::app::{LoadError, Loader};
+use crate::app::{Identity, LoadError, Loader};
 use crate::config::{self, Settings, Sink, Sources};
 use crate::log::{self, Role};
 use crate::net::Bind;
 
 use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages};
+
+/// The worker that the check stands in for.
+const CHECKED: Identity = Identity { generation: 1, slot: 0 };
 
 /// Resolves the configuration and imports the application. Returns the exit code: 0 or 2.
 pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
@@ -28,7 +31,7 @@ pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
 }
 
 fn import(settings: &Settings, loader: &dyn Loader) -> i32 {
-    match loader.load(settings) {
+    match loader.load(settings, CHECKED) {
         Ok(application) => {
             application.finalize();
             let written = stdout().lock().write_all(facts(settings).as_bytes());
@@ -91,7 +94,7 @@ mod tests {
     struct Broken;
 
     impl Loader for Broken {
-        fn load(&self, _: &Settings) -> Result<Box<dyn crate::app::Application>, LoadError> {
+        fn load(&self, _: &Settings, _: Identity) -> Result<Box<dyn crate::app::Application>, LoadError> {
             Err(failure())
         }
     }

@@ -26,4 +26,14 @@ pub use resolved::{
 pub use sources::{FlagValues, Sources};
 
 #[cfg(test)]
+impl Settings {
+    /// The defaults, for an application that is not there.
+    pub(crate) fn for_tests() -> Self {
+        let target = table::SETTINGS.iter().find(|s| (s.section, s.key) == ("app", "target")).unwrap();
+        let flags = vec![FlagValues { setting: target, values: vec!["app:application".to_owned()] }];
+        Sources::new(None, [], flags, std::env::temp_dir(), false).load().unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests;
