@@ -142,6 +142,16 @@ fn choices_name_the_words() {
 }
 
 #[test]
+fn a_format_of_the_access_log_with_an_unknown_atom() {
+    let problem = Site::with("log.access_format = \"%(zz)s\"").problem();
+    assert!(problem.starts_with("app.toml:2: log.access_format = \"%(zz)s\": "), "{problem}");
+    refused(
+        "log.access_format = \"\"",
+        "log.access_format = \"\": is empty: write \"combined\", \"json\" or a format of atoms",
+    );
+}
+
+#[test]
 fn addresses_and_networks() {
     refused(
         "server.bind = [\":80\", \":80\"]",
