@@ -21,9 +21,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::app::Loader;
-use crate::config::{Settings, Sources, render};
+use crate::config::{Sources, render};
 use crate::ipc::WorkerMain;
 use crate::log::{self, Role};
+use crate::master;
 
 use arguments::{Invocation, Reference};
 
@@ -103,14 +104,7 @@ fn serve(sources: Sources, worker: Box<dyn WorkerMain>) -> i32 {
         messages::error(&format!("the error log cannot be opened: {error}"));
         return SYSTEM_ERROR;
     }
-    supervise(sources, settings, worker)
-}
-
-/// Hands over to the master.
-fn supervise(sources: Sources, settings: Settings, worker: Box<dyn WorkerMain>) -> i32 {
-    drop((sources, settings, worker));
-    messages::error("this build has no master");
-    SYSTEM_ERROR
+    master::run(sources, settings, worker)
 }
 
 fn print(text: &str) -> i32 {
