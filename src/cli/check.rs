@@ -94,7 +94,7 @@ mod tests {
     struct Broken;
 
     impl Loader for Broken {
-        fn load(&self, _: &Settings) -> Result<Box<dyn crate::app::Application>, LoadError> {
+        fn load(&self, _: &Settings, _: Identity) -> Result<Box<dyn crate::app::Application>, LoadError> {
             Err(failure())
         }
     }

@@ -37,3 +37,9 @@ impl Settings {
         Sources::new(None, [], flags, std::env::temp_dir(), false).load().unwrap()
     }
 }
+<<<<<<< HEAD
+=======
+
+#[cfg(test)]
+mod tests;
+>>>>>>> config

@@ -72,7 +72,8 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong.
     pub fn load(&self) -> Result<Settings, Problems> {
-        let file = self.file.as_ref().map(|file| self.current_directory.join(file));
+        let absolute = |file: &PathBuf| self.current_directory.join(file).components().collect::<PathBuf>();
+        let file = self.file.as_ref().map(absolute);
         let mut found = match (&file, &self.file) {
             (Some(path), Some(shown)) => file::read(path, shown),
             _ => Found { is_sound: true, ..Found::default() },

@@ -142,6 +142,16 @@ fn choices_name_the_words() {
 }
 
 #[test]
+fn a_format_of_the_access_log_with_an_unknown_atom() {
+    let problem = Site::with("log.access_format = \"%(zz)s\"").problem();
+    assert!(problem.starts_with("app.toml:2: log.access_format = \"%(zz)s\": "), "{problem}");
+    refused(
+        "log.access_format = \"\"",
+        "log.access_format = \"\": is empty: write \"combined\", \"json\" or a format of atoms",
+    );
+}
+
+#[test]
 fn addresses_and_networks() {
     refused(
         "server.bind = [\":80\", \":80\"]",
@@ -227,18 +237,77 @@ fn a_long_or_broken_value_is_quoted_on_one_line() {
 }
 
 #[test]
-fn broken_toml_is_told_with_line_and_column() {
-    let site = Site::new("[app]\ntarget = \"app\"\n[workers]\ncount = = 2\nthreads = 0\n");
-    let problems = site.problems();
-    assert_eq!(problems.len(), 2, "{problems:#?}");
-    assert!(problems[0].starts_with("app.toml:4:9: not TOML: "), "{problems:#?}");
-    assert!(problems[1].starts_with("app.toml:5: workers.threads = 0: must be at least 1"), "{problems:#?}");
+fn broken_toml_is_told_with_line_column_and_what_was_expected() {
+    for (line, said) in [
+        ("count = = 2", "3:9: not TOML: extra `=`, expected nothing"),
+        ("count = \"2", "3:11: not TOML: invalid basic string, expected `\"`"),
+        (
+            "boot_timeout = 30s # slow",
+            "3:16: not TOML: string values must be quoted, expected literal string (a string is written in quotes: \
+             \"30s\")",
+        ),
+        (
+            "bind = 127.0.0.1:8000",
+            "3:13: not TOML: invalid float, expected nothing (a string is written in quotes: \"127.0.0.1:8000\")",
+        ),
+    ] {
+        let problems =
+            Site::new(&format!("app.target = \"app\"\n[workers]\n{line}\nthreads = 0\n")).problems();
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert_eq!(problems[0], format!("app.toml:{said}"));
+        assert!(
+            problems[1].starts_with("app.toml:4: workers.threads = 0: must be at least 1"),
+            "{problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_without_a_value() {
+    let site = Site::with("[workers]\ncount 2");
+    assert_eq!(site.problem(), "app.toml:3:7: not TOML: key with no value, expected `=`");
+}
+
+#[test]
+fn a_broken_header_hides_what_cannot_be_known() {
+    let site = Site::new("[app\ntarget = \"app\"\n[workers]\ncount = 0\n");
+    assert_eq!(site.problem(), "app.toml:1:5: not TOML: unclosed table, expected `]`");
+    let site =
+        Site::new("[workers]\nthreads = 0\n[server]\nbind = [\":80\", \":81\"\n[app]\ntarget = \"app\"\n");
+    assert_eq!(
+        site.problems(),
+        [
+            "app.toml:2: workers.threads = 0: must be at least 1 (remove the line to use 1)",
+            "app.toml:5:1: not TOML: missing comma between array elements, expected `,`",
+        ]
+    );
+}
+
+#[test]
+fn variables_without_a_value() {
+    let site = Site::with("").flag("app", "environment", &["DEBUG"]);
+    assert_eq!(site.problem(), "--env: app.environment = DEBUG: has no = in \"DEBUG\": write NAME=VALUE");
+    let site = Site::with("").variable("RWSGI_APP_ENVIRONMENT", "=1");
+    assert_eq!(
+        site.problem(),
+        "RWSGI_APP_ENVIRONMENT: app.environment = =1: \"\" cannot be the name of a variable"
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut site = Site::with("");
+    site.variables.push(("RWSGI_APP_MOUNT".into(), OsString::from_vec(vec![b'/', 0xff])));
+    assert_eq!(site.problem(), "RWSGI_APP_MOUNT: its value is not UTF-8");
 }
 
 #[test]
 fn a_duplicate_key_is_told_with_its_line() {
     let site = Site::with("[workers]\ncount = 1\ncount = 2");
     assert_eq!(site.problem(), "app.toml:4:1: count is written twice: remove one of the two");
+    let site = Site::new("[app]\ntarget = \"app\"\n[app]\nmount = \"/a\"");
+    assert_eq!(site.problem(), "app.toml:3:2: app is written twice: put all its keys under one header");
 }
 
 #[test]

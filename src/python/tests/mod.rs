@@ -275,7 +275,7 @@ fn application(source: &str, case: &Case) -> PythonApplication {
     Python::attach(|py| {
         let module = module(py, source, &format!("app_{}", case.id));
         let callable = module.getattr("application").unwrap().unbind();
-        PythonApplication { callable, constants: Constants::new(py, case.mount, &workers).unwrap() }
+        PythonApplication { callable, constants: Constants::new(py, case.mount, &workers, IDENTITY).unwrap() }
     })
 }
 
