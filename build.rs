@@ -1,8 +1,11 @@
-//! Puts the directory of the Python library into the rpath, so that the binary starts anywhere on this machine.
+//! Puts the directory of the Python library into the rpath, so that the binary starts anywhere on this machine, and
+//! tells the bridge where that Python's executable is (`sys.executable` when there is no virtualenv).
 
 fn main() {
     println!("cargo:rerun-if-env-changed=PYO3_PYTHON");
-    if let Some(directory) = &pyo3_build_config::get().lib_dir {
+    let python = pyo3_build_config::get();
+    if let Some(directory) = python.lib_dir() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{directory}");
     }
+    println!("cargo:rustc-env=RWSGI_PYTHON={}", python.executable().unwrap_or_default());
 }

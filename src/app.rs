@@ -8,6 +8,7 @@
 //! [`Exchange::abort`] ends it; nothing here blocks unless its doc says so, and what blocks is called by
 //! the bridge only while it has given up the interpreter lock.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -18,12 +19,26 @@ use bytes::Bytes;
 
 use crate::config::Settings;
 use crate::http::{RequestHead, ResponseHead};
-use crate::net::{Endpoint, Origin};
+
+/// What a [`Request`] is made of, for those who may not name `net`.
+pub use crate::net::{Address, Endpoint, Origin, Scheme};
 
 /// Loads the application in a fresh worker process (after the fork, on its main thread).
 pub trait Loader: fmt::Debug {
     /// Starts the interpreter, imports the application and resolves its callable.
-    fn load(&self, settings: &Settings) -> Result<Box<dyn Application>, LoadError>;
+    ///
+    /// # Errors
+    /// What failed, for the operator.
+    fn load(&self, settings: &Settings, identity: Identity) -> Result<Box<dyn Application>, LoadError>;
+}
+
+/// Which worker this is; the application reads it as `rwsgi.generation` and `rwsgi.worker`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The generation of code and configuration, from 1.
+    pub generation: u32,
+    /// The worker's slot, from 0.
+    pub slot: u32,
 }
 
 /// Why an application could not be loaded.
@@ -80,13 +95,11 @@ pub enum AfterCall {
     Exit,
 }
 
-/// A complete request as the application will see it.
+/// A request as the application will see it; its body comes apart from it.
 #[derive(Debug)]
 pub struct Request {
     /// Parsed request line and header fields.
     pub head: RequestHead,
-    /// The request's body.
-    pub body: Body,
     /// The socket that it came in on.
     pub endpoint: Arc<Endpoint>,
     /// Scheme, client and host, after the rules of trust in proxies were applied.
@@ -100,6 +113,18 @@ pub struct Request {
 /// The identity of a request in logs and in `rwsgi.request_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);
+
+impl LoadErrorKind {
+    /// The exit code that tells of it.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Configuration => 2,
+            Self::Import => 3,
+            Self::NoCallable => 4,
+        }
+    }
+}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,10 +160,10 @@ pub trait BodyStream: Send + fmt::Debug {
 
 /// One request and the way to answer it.
 pub trait Exchange: Send {
-    /// The request; its body is taken out once with [`Exchange::take_body`].
+    /// The request, without its body.
     fn request(&self) -> &Request;
 
-    /// Takes the body out of the request (an empty one is left).
+    /// Takes the request's body; an empty one is left.
     fn take_body(&mut self) -> Body;
 
     /// True once the client has closed its end of the connection or reset it.
@@ -204,4 +229,102 @@ pub enum Sent {
     Gone,
     /// Bytes past the declared Content-Length were cut off.
     Excess,
+}
+
+/// Undoes percent-encoding (RFC 3986 §2.1). A `%` without two hexadecimal digits stands for itself.
+#[must_use]
+pub fn percent_decode(encoded: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', encoded).is_none() {
+        return Cow::Borrowed(encoded);
+    }
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded;
+    while let Some((byte, tail)) = next_decoded(rest) {
+        decoded.push(byte);
+        rest = tail;
+    }
+    Cow::Owned(decoded)
+}
+
+/// Splits a path as received (percent-encoded) at the application's mount: the part that names the mount
+/// (`SCRIPT_NAME`) and the rest (`PATH_INFO`), both still encoded. `None`: the path is outside the mount.
+///
+/// Segments are compared decoded, so `/%61pp/x` is inside `/app`; an encoded slash is never a separator, and
+/// `/apple` is outside `/app`. The asterisk form is inside every mount: it has no path.
+#[must_use]
+pub fn mount_split<'a>(path: &'a [u8], mount: &str) -> Option<(&'a [u8], &'a [u8])> {
+    if path == b"*" {
+        return Some((b"", b""));
+    }
+    let mut rest = path;
+    for wanted in percent_decode(mount.as_bytes()).iter() {
+        let (byte, tail) = next_decoded(rest)?;
+        let encoded_slash = byte == b'/' && rest[0] != b'/';
+        if byte != *wanted || encoded_slash {
+            return None;
+        }
+        rest = tail;
+    }
+    if !mount.is_empty() && !rest.is_empty() && rest[0] != b'/' {
+        return None;
+    }
+    Some(path.split_at(path.len() - rest.len()))
+}
+
+/// The first byte of a percent-encoded text, decoded, and what follows it.
+fn next_decoded(encoded: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    match encoded {
+        [] => None,
+        [b'%', high, low, tail @ ..] => match (digit(*high), digit(*low)) {
+            (Some(high), Some(low)) => Some((high * 16 + low, tail)),
+            (None, _) | (_, None) => Some((b'%', &encoded[1..])),
+        },
+        [byte, tail @ ..] => Some((*byte, tail)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mount_split, percent_decode};
+
+    #[test]
+    fn percent_decoding() {
+        for (encoded, decoded) in [
+            (&b"/a"[..], &b"/a"[..]),
+            (b"/%e4%C3%b6", b"/\xe4\xc3\xb6"),
+            (b"%", b"%"),
+            (b"%4", b"%4"),
+            (b"%zz%41", b"%zzA"),
+            (b"%4z%%41", b"%4z%A"),
+            (b"%2541", b"%41"),
+            (b"a+b", b"a+b"),
+        ] {
+            assert_eq!(percent_decode(encoded), decoded, "{}", encoded.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_path_is_split_at_the_mount() {
+        for (path, mount, split) in [
+            ("/x", "", Some(("", "/x"))),
+            ("/", "", Some(("", "/"))),
+            ("/app", "/app", Some(("/app", ""))),
+            ("/app/", "/app", Some(("/app", "/"))),
+            ("/app/x%20y", "/app", Some(("/app", "/x%20y"))),
+            ("/%61pp/x", "/app", Some(("/%61pp", "/x"))),
+            ("/apple", "/app", None),
+            ("/app%2fx", "/app", None),
+            ("/ap", "/app", None),
+            ("/", "/app", None),
+            ("/a%2fb", "/a/b", None),
+            ("/a/b", "/a/b", Some(("/a/b", ""))),
+            ("/my%20app/x", "/my%20app", Some(("/my%20app", "/x"))),
+            ("/my%20app/x", "/my app", Some(("/my%20app", "/x"))),
+            ("*", "/app", Some(("", ""))),
+        ] {
+            let expected = split.map(|(script, rest)| (script.as_bytes(), rest.as_bytes()));
+            assert_eq!(mount_split(path.as_bytes(), mount), expected, "{path} under {mount:?}");
+        }
+    }
 }

@@ -1,19 +1,95 @@
-//! Response heads and the framing of response bodies (RFC 9110 §6.4, RFC 9112 §6, §7.1).
+//! Response heads from the application: checked as they are built, rendered once (RFC 9110 §6.4, RFC 9112 §4-§6).
+//!
+//! Fields are rendered when they are added, into one buffer; `encode` puts the status line before and the fields of
+//! the server behind. What is wrong with an application's field is told in one sentence that says how to mend it.
 
+use std::fmt;
+
+use super::framer::Mode;
 use super::request::{Method, Version};
+use super::syntax::{decimal, has_forbidden_control, is_token, trim};
+
+pub use super::framer::{BodyFramer, Frame};
+
+/// Room for the head of a usual response, so that it is built without growing.
+const HEAD_BYTES_USUAL: usize = 512;
 
 /// A response head under construction: status and header fields, checked and rendered as they are added.
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
+    /// The status line and all fields but Content-Length, each with its CRLF.
     rendered: Vec<u8>,
+    /// Length of the status line with its CRLF.
+    status_line_length: usize,
+    status: u16,
+    content_length: Option<ContentLength>,
+    has_date: bool,
+    has_server: bool,
+}
+
+/// The application's Content-Length: the number, and its digits without leading zeros.
+#[derive(Debug, Clone, Copy)]
+struct ContentLength {
+    number: u64,
+    digits: ([u8; 20], usize),
 }
 
 /// Why a status or a header field from the application is refused. `Display` is one sentence that says how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldError {
-    /// Placeholder of the skeleton.
-    Malformed,
+    /// Not three digits, a space and a reason.
+    Status(String),
+    /// A status below 200, which is no final answer.
+    InformationalStatus(u16),
+    /// A control character in the status.
+    StatusControl,
+    /// A name that is no token (RFC 9110 §5.1).
+    Name(String),
+    /// A control character in a value.
+    ValueControl(String),
+    /// A hop-by-hop field (PEP 3333, "Other HTTP Features"; RFC 9110 §7.6.1).
+    HopByHop(String),
+    /// A Content-Length that is no number.
+    ContentLength(String),
+    /// A second Content-Length.
+    ContentLengthRepeated,
 }
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(
+                f,
+                "the status \"{status}\" is not three digits, a space and a reason: pass a string like \"200 OK\""
+            ),
+            Self::InformationalStatus(status) => {
+                write!(f, "the status {status} is not a final answer: pass a status from 200 on")
+            }
+            Self::StatusControl => {
+                f.write_str("the status holds a control character: pass one line of text like \"200 OK\"")
+            }
+            Self::Name(name) => write!(
+                f,
+                "the header name \"{name}\" is not valid: use letters, digits and hyphens, without a colon or a space"
+            ),
+            Self::ValueControl(name) => write!(
+                f,
+                "the value of the header \"{name}\" holds a control character: remove CR, LF and NUL from it"
+            ),
+            Self::HopByHop(name) => write!(
+                f,
+                "the header \"{name}\" is hop-by-hop and belongs to the server (PEP 3333): do not set it"
+            ),
+            Self::ContentLength(value) => write!(
+                f,
+                "the Content-Length \"{value}\" is not a number: pass the length of the body in bytes, in digits"
+            ),
+            Self::ContentLengthRepeated => f.write_str("Content-Length is set twice: set it once"),
+        }
+    }
+}
+
+impl std::error::Error for FieldError {}
 
 /// What the framing of a response depends on besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -33,98 +109,199 @@ pub struct ResponseContext<'a> {
 }
 
 impl ResponseHead {
-    /// Starts a head from a status string as PEP 3333 has it: three digits, a space, a reason.
+    /// Starts a head from a status string as PEP 3333 has it: three digits, a space, a reason. The reason may be
+    /// empty (RFC 9112 §4). Statuses past 599 are let through: applications behind load balancers invent them.
     ///
     /// # Errors
     /// Not of that form, a 1xx status, or a control character in the reason.
     pub fn new(status: &[u8]) -> Result<Self, FieldError> {
-        let _ = status;
-        todo!()
+        let (code, reason) = match status {
+            [a, b, c, b' ', reason @ ..] => (decimal(&[*a, *b, *c]), reason),
+            _ => (None, &b""[..]),
+        };
+        let malformed = || FieldError::Status(latin1(status));
+        let code = code.and_then(|code| u16::try_from(code).ok()).ok_or_else(malformed)?;
+        if reason.contains(&b'\t') || has_forbidden_control(reason) {
+            return Err(FieldError::StatusControl);
+        }
+        match code {
+            0..100 => return Err(malformed()),
+            // RFC 9110 §15.2; 100 is the server's to send, and WSGI has no way to switch protocols.
+            100..200 => return Err(FieldError::InformationalStatus(code)),
+            _ => {}
+        }
+        let mut rendered = Vec::with_capacity(HEAD_BYTES_USUAL);
+        // RFC 9110 §2.5: the server's own version, whatever the request's.
+        rendered.extend_from_slice(b"HTTP/1.1 ");
+        rendered.extend_from_slice(status);
+        rendered.extend_from_slice(b"\r\n");
+        let status_line_length = rendered.len();
+        Ok(Self {
+            rendered,
+            status_line_length,
+            status: code,
+            content_length: None,
+            has_date: false,
+            has_server: false,
+        })
     }
 
     /// Adds a field. Refused: bad names, CR, LF, NUL and other controls in values, hop-by-hop fields (PEP 3333;
-    /// RFC 9110 §7.6.1), a bad or repeated Content-Length.
+    /// RFC 9110 §7.6.1), a bad or repeated Content-Length. White space around the value is dropped.
     ///
     /// # Errors
     /// What is wrong with the field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
-        let _ = (name, value);
-        todo!()
+        if !is_token(name) {
+            return Err(FieldError::Name(latin1(name)));
+        }
+        if has_forbidden_control(value) {
+            return Err(FieldError::ValueControl(latin1(name)));
+        }
+        let value = trim(value);
+        if name.eq_ignore_ascii_case(b"content-length") {
+            return self.set_content_length(value);
+        }
+        if is_hop_by_hop(name) {
+            return Err(FieldError::HopByHop(latin1(name)));
+        }
+        self.has_date |= name.eq_ignore_ascii_case(b"date");
+        self.has_server |= name.eq_ignore_ascii_case(b"server");
+        push_field(&mut self.rendered, name, value);
+        Ok(())
+    }
+
+    fn set_content_length(&mut self, value: &[u8]) -> Result<(), FieldError> {
+        if self.content_length.is_some() {
+            return Err(FieldError::ContentLengthRepeated);
+        }
+        let number = decimal(value).ok_or_else(|| FieldError::ContentLength(latin1(value)))?;
+        let mut digits = ([0; 20], 0);
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(number).as_bytes();
+        digits.0[..text.len()].copy_from_slice(text);
+        digits.1 = text.len();
+        self.content_length = Some(ContentLength { number, digits });
+        Ok(())
     }
 
     /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
-        todo!()
+        self.status
     }
 
     /// The application's own Content-Length.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        todo!()
+        self.content_length.map(|length| length.number)
     }
 
     /// The first value of a field that the application set (name in lower case); for the access log.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
-        let _ = name;
-        todo!()
+        if name == "content-length" {
+            return self.content_length.as_ref().map(|length| &length.digits.0[..length.digits.1]);
+        }
+        // Values hold neither CR nor LF, so every LF ends a field.
+        self.rendered[self.status_line_length..].split(|byte| *byte == b'\n').find_map(|line| {
+            let (candidate, rest) = line.split_at_checked(name.len())?;
+            let value = rest.strip_prefix(b": ")?.strip_suffix(b"\r")?;
+            candidate.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+        })
     }
 
-    /// Renders the complete head into `out` and decides the framing of the body: none for HEAD, 204 and 304
+    /// Renders the complete head into `out` and decides the framing of the body: none for HEAD, 204, 205 and 304
     /// (no Content-Length added to 204; that of the application is kept for HEAD and 304), by Content-Length, by
     /// chunks for HTTP/1.1, else by closing.
     pub fn encode(&self, context: &ResponseContext<'_>, out: &mut Vec<u8>) -> BodyFramer {
-        let _ = (context, out);
-        todo!()
+        let (length, mode) = self.framing(context);
+        let closes = !context.keep_alive || mode == Mode::UntilClose;
+        out.reserve(self.rendered.len() + context.server.len() + context.date.len() + 128);
+        out.extend_from_slice(&self.rendered);
+        if let Some(length) = length {
+            push_field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        }
+        if mode == Mode::Chunked {
+            push_field(out, b"Transfer-Encoding", b"chunked");
+        }
+        if !self.has_date {
+            push_field(out, b"Date", context.date.as_bytes());
+        }
+        if !self.has_server && !context.server.is_empty() {
+            push_field(out, b"Server", context.server.as_bytes());
+        }
+        if closes {
+            push_field(out, b"Connection", b"close");
+        } else if context.version == Version::Http10 {
+            push_field(out, b"Connection", b"keep-alive");
+        }
+        out.extend_from_slice(b"\r\n");
+        BodyFramer::new(mode, closes)
+    }
+
+    /// The Content-Length to send and how the body is delimited (RFC 9112 §6.3, from the sender's side).
+    fn framing(&self, context: &ResponseContext<'_>) -> (Option<u64>, Mode) {
+        let own = self.content_length();
+        match self.status {
+            // RFC 9110 §8.6: never a Content-Length with 204.
+            204 => return (None, Mode::Bodiless),
+            // RFC 9110 §15.3.6: no content, and the client must be told that there is none.
+            205 => return (Some(0), Mode::Bodiless),
+            // RFC 9110 §8.6: a Content-Length would be that of the 200, which only the application knows.
+            304 => return (own, Mode::Bodiless),
+            _ => {}
+        }
+        if context.method == Method::Head {
+            // An application answers HEAD with an empty list without meaning that GET would be empty.
+            return (own.or(context.body_length.filter(|length| *length > 0)), Mode::Bodiless);
+        }
+        match own.or(context.body_length) {
+            Some(length) => (Some(length), Mode::Length { remaining: length }),
+            None if context.version == Version::Http11 => (None, Mode::Chunked),
+            None => (None, Mode::UntilClose),
+        }
     }
 }
 
-/// Frames the blocks of one response body and enforces its length.
-#[derive(Debug)]
-pub struct BodyFramer {
-    remaining: u64,
+/// `name: value CRLF`. Both are checked, or ours.
+pub(super) fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
-/// How one block goes out: `prefix`, the first `take` bytes of the block, `suffix`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame {
-    /// Chunk size line, or empty.
-    pub prefix: ([u8; 18], usize),
-    /// How many bytes of the block to send; fewer than it has when it goes past the Content-Length, zero when the
-    /// response has no body (HEAD).
-    pub take: u64,
-    /// CRLF after a chunk, or empty.
-    pub suffix: &'static [u8],
-    /// True when bytes past the Content-Length were cut (not set for responses that have no body at all).
-    pub excess: bool,
+/// The fields that PEP 3333 forbids (as `wsgiref.util.is_hop_by_hop` has them, after RFC 2616 §13.5.1), and the
+/// right spelling of Trailer beside it.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    const NAMES: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
-impl BodyFramer {
-    /// Frames a block of `length` bytes (above zero).
-    pub fn frame(&mut self, length: u64) -> Frame {
-        let _ = length;
-        todo!()
+/// Text for a message: each byte the character of that number, as WSGI strings are, controls escaped.
+fn latin1(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for c in bytes.iter().map(|byte| char::from(*byte)) {
+        if c.is_control() {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
     }
-
-    /// Ends the body: the last chunk or nothing; `Err(missing)` when it is `missing` bytes shorter than its
-    /// Content-Length.
-    ///
-    /// # Errors
-    /// The number of bytes missing.
-    pub fn finish(&mut self) -> Result<&'static [u8], u64> {
-        todo!()
-    }
-
-    /// Whether the connection must be closed after this response.
-    #[must_use]
-    pub fn closes(&self) -> bool {
-        todo!()
-    }
-
-    /// True when no body bytes are sent at all (HEAD, 204, 304).
-    #[must_use]
-    pub fn is_bodiless(&self) -> bool {
-        todo!()
-    }
+    text
 }
+
+#[cfg(test)]
+mod tests;

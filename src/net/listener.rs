@@ -1,6 +1,6 @@
 //! Listening sockets: bound, or inherited.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::address::{Address, Bind};
@@ -13,6 +13,12 @@ pub struct Listener {
     pub bind: Bind,
     /// Where it really listens (`getsockname`).
     pub local: Address,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl AsRawFd for Listener {

@@ -1,1 +1,27 @@
-//! Skeleton of the module.
+//! The bridge to Python: the interpreter, the application and the WSGI protocol (PEP 3333).
+//!
+//! Invariants: the only module that names pyo3. It knows nothing of sockets: everything that goes to a
+//! client goes through [`crate::app::Exchange`]. No Python code runs while the lock on an exchange is
+//! held, and nothing blocks while the interpreter lock is held.
+
+mod application;
+mod environ;
+mod errors;
+#[allow(unsafe_code, reason = "duplicates a descriptor that Python owns")]
+mod file_wrapper;
+mod input;
+#[allow(unsafe_code, reason = "PyConfig and finalization are C API only")]
+mod interpreter;
+#[allow(unsafe_code, reason = "lends a borrowed exchange to Python objects for the length of a call")]
+mod lent;
+mod load;
+mod mistakes;
+mod respond;
+mod start_response;
+#[allow(unsafe_code, reason = "latin-1 strings are made by the C API only")]
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use application::PythonLoader;

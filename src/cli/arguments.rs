@@ -1,0 +1,151 @@
+//! The arguments: what clap is told, made from the table of settings, and what comes out of it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::config::FlagValues;
+use crate::config::table::{Fallback, SETTINGS, Setting};
+
+const FILE: &str = "config";
+const FORMAT: &str = "format";
+const EXIT_CODES: &str = "\
+Exit codes: 0 stopped as asked, 1 system error, 2 configuration error, 3 the application could not be imported, \
+4 no such callable.";
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Invocation {
+    /// Serve.
+    Run(Chosen),
+    /// Report what is wrong.
+    Check(Chosen),
+    /// Print the reference.
+    Defaults(Reference),
+}
+
+/// The file and the settings of the command line.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) file: Option<PathBuf>,
+    pub(super) flags: Vec<FlagValues>,
+}
+
+/// The form of the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reference {
+    Toml,
+    Markdown,
+}
+
+/// Parses argv.
+///
+/// # Errors
+/// Help, version, or a usage error: to be printed, with its exit code.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    match matches.subcommand() {
+        Some(("defaults", inner)) => {
+            let is_markdown = inner.get_one::<String>(FORMAT).is_some_and(|format| format == "markdown");
+            Ok(Invocation::Defaults(if is_markdown { Reference::Markdown } else { Reference::Toml }))
+        }
+        // `rwsgi -c app.toml check` means the same as `rwsgi check -c app.toml`.
+        Some((_check, inner)) => {
+            let (outer, inner) = (Chosen::of(&matches), Chosen::of(inner));
+            Ok(Invocation::Check(Chosen {
+                file: inner.file.or(outer.file),
+                flags: outer.flags.into_iter().chain(inner.flags).collect(),
+            }))
+        }
+        None => Ok(Invocation::Run(Chosen::of(&matches))),
+    }
+}
+
+impl Chosen {
+    fn of(matches: &ArgMatches) -> Self {
+        let flags = SETTINGS.iter().filter_map(|setting| {
+            let values = matches.get_many::<String>(&setting.name())?;
+            Some(FlagValues { setting, values: values.cloned().collect() })
+        });
+        Self { file: matches.get_one::<PathBuf>(FILE).cloned(), flags: flags.collect() }
+    }
+}
+
+fn command() -> Command {
+    let check = Command::new("check")
+        .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
+        .override_usage("rwsgi check -c FILE\n       rwsgi check [OPTIONS] MODULE[:CALLABLE]");
+    let defaults = Command::new("defaults").about("Print the commented reference app.toml").arg(
+        Arg::new(FORMAT)
+            .long(FORMAT)
+            .value_parser(PossibleValuesParser::new(["toml", "markdown"]))
+            .hide(true),
+    );
+    let root = Command::new("rwsgi")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A pre-fork WSGI application server")
+        .override_usage(
+            "rwsgi -c FILE\n       rwsgi [OPTIONS] MODULE[:CALLABLE]\n       rwsgi check -c FILE\n       rwsgi defaults",
+        )
+        .after_help(EXIT_CODES)
+        .after_long_help(format!(
+            "{EXIT_CODES}\n\nEvery option is also a setting of the file and a variable of the environment; the command \
+             line overrides the environment, which overrides the file. A module that is called like a command is \
+             written with its callable, as check:application."
+        ))
+        .disable_help_subcommand(true);
+    with_settings(root).subcommand(with_settings(check)).subcommand(defaults)
+}
+
+fn with_settings(command: Command) -> Command {
+    let file = Arg::new(FILE)
+        .short('c')
+        .long(FILE)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("The configuration file; its folder is the default directory");
+    command.arg(file).args(SETTINGS.iter().map(argument))
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let argument = Arg::new(setting.name()).help(short_help(setting)).long_help(long_help(setting));
+    let Some(flag) = setting.flag else {
+        return argument.value_name("MODULE[:CALLABLE]");
+    };
+    let action = if setting.kind.separator().is_some() { ArgAction::Append } else { ArgAction::Set };
+    let argument = argument
+        .long(flag.long)
+        .visible_aliases(flag.aliases)
+        .value_name(flag.value)
+        .action(action)
+        .help_heading(format!("[{}]", setting.section));
+    match flag.short {
+        Some(short) => argument.short(short),
+        None => argument,
+    }
+}
+
+/// The first sentence or clause.
+fn short_help(setting: &Setting) -> String {
+    let end = [". ", ": ", "; "].iter().filter_map(|mark| setting.doc.find(mark)).min();
+    let first = setting.doc[..end.unwrap_or(setting.doc.len())].trim_end_matches('.');
+    match shown_default(setting) {
+        Some(default) => format!("{first} [default: {default}]"),
+        None => first.to_owned(),
+    }
+}
+
+fn long_help(setting: &Setting) -> String {
+    let default = shown_default(setting).map(|default| format!("Default: {default}. ")).unwrap_or_default();
+    format!("{}\n{default}Setting {}, environment {}.", setting.doc, setting.name(), setting.variable())
+}
+
+fn shown_default(setting: &Setting) -> Option<&'static str> {
+    match setting.default {
+        Fallback::Value("\"\"" | "[]" | "{}") | Fallback::Required { .. } => None,
+        Fallback::Value(text) => Some(text.trim_matches('"')),
+        Fallback::Computed { words, .. } => Some(words),
+    }
+}

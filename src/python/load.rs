@@ -1,0 +1,67 @@
+//! Imports the application and resolves its callable; the Python side is `load.py`.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyModule;
+
+use crate::app::{LoadError, LoadErrorKind};
+use crate::config;
+
+const SOURCE: &str = include_str!("load.py");
+
+/// Imports `app.target` and returns its callable.
+pub(super) fn load(py: Python<'_>, app: &config::App) -> Result<Py<PyAny>, LoadError> {
+    resolve(py, app).map_err(|error| load_error(py, &error))
+}
+
+fn resolve(py: Python<'_>, app: &config::App) -> PyResult<Py<PyAny>> {
+    // The thread that imports `threading` first is its main thread.
+    py.import("threading")?;
+    let helper = helper(py)?;
+    let directory = path_text(&app.directory);
+    let pythonpath: Vec<String> = app.pythonpath.iter().map(|path| path_text(path)).collect();
+    helper.call_method1("set_path", (directory, pythonpath))?;
+    let callable = helper.call_method1("load", (&app.target.module, &app.target.callable))?;
+    Ok(callable.unbind())
+}
+
+fn helper(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    PyModule::from_code(py, &CString::new(SOURCE)?, c"<rwsgi>/load.py", c"_rwsgi_load")
+}
+
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// What `load.py` reports as `LoadFailure`; anything else is an error while loading all the same.
+fn load_error(py: Python<'_>, error: &PyErr) -> LoadError {
+    let value = error.value(py);
+    let text = |name: &str| value.getattr(name).ok()?.extract::<String>().ok();
+    match (text("kind").as_deref(), text("summary")) {
+        (Some("callable"), Some(summary)) => {
+            LoadError { kind: LoadErrorKind::NoCallable, summary, traceback: text("trace") }
+        }
+        (Some("import"), Some(summary)) => {
+            LoadError { kind: LoadErrorKind::Import, summary, traceback: text("trace") }
+        }
+        (Some(_) | None, _) => LoadError {
+            kind: LoadErrorKind::Import,
+            summary: format!("the application cannot be loaded: {error}"),
+            traceback: Some(traceback_of(py, error)),
+        },
+    }
+}
+
+/// The traceback of an exception, with its causes, as the interpreter would print it.
+pub(super) fn traceback_of(py: Python<'_>, error: &PyErr) -> String {
+    let format = || -> PyResult<String> {
+        let arguments = (error.get_type(py), error.value(py), error.traceback(py));
+        let lines = py.import(intern!(py, "traceback"))?.call_method1(intern!(py, "format_exception"), arguments)?;
+        let lines: Vec<String> = lines.extract()?;
+        Ok(lines.concat().trim_end().to_owned())
+    };
+    format().unwrap_or_else(|_| error.to_string())
+}

@@ -1,0 +1,265 @@
+//! Runs the application for one exchange: calls it, sends what it returns, ends the exchange, calls
+//! `close()` (PEP 3333, "Specification Overview", "Buffering and Streaming", "Error Handling").
+//!
+//! The end of the response is sent before `close()` runs: the client does not wait for clean-up.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::app::{AfterCall, Exchange, Request};
+
+use super::environ::{Constants, FieldNames, Objects, complete_length, environ};
+use super::errors::Errors;
+use super::file_wrapper::FileWrapper;
+use super::input::Input;
+use super::lent::{Lent, lend};
+use super::mistakes;
+use super::start_response::{Flow, OutputError, StartResponse};
+
+/// Why a response is not complete.
+#[derive(Debug)]
+enum Failure {
+    /// The application broke a rule of WSGI, in one sentence.
+    Mistake(String),
+    /// The application raised.
+    Raised(PyErr),
+    /// The client is gone.
+    Gone,
+}
+
+impl From<PyErr> for Failure {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::NotStarted => Self::Mistake(mistakes::NOT_STARTED.to_owned()),
+            OutputError::Ended => Self::Mistake(mistakes::ENDED.to_owned()),
+        }
+    }
+}
+
+/// Answers one exchange completely.
+pub(super) fn call(
+    py: Python<'_>,
+    callable: &Bound<'_, PyAny>,
+    constants: &Constants,
+    names: &mut FieldNames,
+    exchange: &mut dyn Exchange,
+) -> AfterCall {
+    let body = exchange.take_body();
+    let body_length = complete_length(&body);
+    let prepared = (|| {
+        let input = Bound::new(py, Input::new(body))?;
+        let errors = Bound::new(py, Errors::new(exchange.request().id.clone()))?;
+        let disconnection = exchange.disconnected();
+        let objects = Objects { input: &input, errors: &errors, disconnection, body_length };
+        let environ = environ(py, constants, names, exchange.request(), objects)?;
+        Ok((environ, input, errors))
+    })();
+    lend(py, exchange, |lent| {
+        let (environ, input, errors) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
+        };
+        let after = run(py, callable, lent, &environ);
+        errors.get().flush();
+        input.get().release(py);
+        after
+    })
+}
+
+/// `[id] GET /path`, for records about a request. Nothing in it can break a line of the log.
+pub(super) fn label(request: &Request) -> String {
+    let head = &request.head;
+    format!("[{}] {} {}", request.id, head.method().escape_ascii(), head.path().escape_ascii())
+}
+
+fn run(
+    py: Python<'_>,
+    callable: &Bound<'_, PyAny>,
+    lent: &Arc<Lent>,
+    environ: &Bound<'_, PyDict>,
+) -> AfterCall {
+    let start_response = match Bound::new(py, StartResponse::new(Arc::clone(lent))) {
+        Ok(start_response) => start_response,
+        Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
+    };
+    let result = match callable.call1((environ, &start_response)) {
+        Ok(result) => result,
+        Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
+    };
+    // Asked for while the request is at hand, for a record about a failing close().
+    let outcome = respond(py, start_response.get(), &result);
+    let has_close = !result.is_exact_instance_of::<PyList>() && !result.is_exact_instance_of::<PyTuple>();
+    let label = if has_close { lent.with(py, |exchange| label(exchange.request())) } else { None };
+    let after = conclude(py, lent, outcome);
+    match label {
+        Some(label) => close(py, &label, &result, after),
+        None => after,
+    }
+}
+
+/// Ends the exchange as the outcome demands, and logs what went wrong.
+fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterCall {
+    let failure = match outcome {
+        Ok(()) => {
+            lent.with(py, |exchange| exchange.finish());
+            lent.revoke(py);
+            return AfterCall::Continue;
+        }
+        Err(failure) => failure,
+    };
+    let context = lent.with(py, |exchange| (label(exchange.request()), exchange.head_sent()));
+    let (label, head_sent) = context.unwrap_or_default();
+    let consequence = if head_sent { " (the response was cut)" } else { "" };
+    let after = match failure {
+        Failure::Mistake(sentence) => {
+            log::error!("{label}: {sentence}{consequence}");
+            AfterCall::Continue
+        }
+        Failure::Raised(error) => log_raised(py, &format!("{label}: the application"), consequence, &error),
+        Failure::Gone => {
+            log::debug!("{label}: the client went away before the response was complete");
+            AfterCall::Continue
+        }
+    };
+    lent.with(py, |exchange| exchange.abort());
+    lent.revoke(py);
+    after
+}
+
+/// Logs an exception with its traceback; those that mean "end the process" end this worker.
+fn log_raised(py: Python<'_>, who: &str, consequence: &str, error: &PyErr) -> AfterCall {
+    let summary = error.to_string();
+    let trace = super::load::traceback_of(py, error);
+    log::error!("{who} raised {summary}{consequence}\n{trace}");
+    let ends = error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py);
+    if ends { AfterCall::Exit } else { AfterCall::Continue }
+}
+
+/// PEP 3333: "If the iterable returned by the application has a close() method, the server must call that method".
+fn close(py: Python<'_>, label: &str, result: &Bound<'_, PyAny>, after: AfterCall) -> AfterCall {
+    let closed = result.getattr_opt(intern!(py, "close")).and_then(|close| close.map(|close| close.call0()).transpose());
+    match closed {
+        Ok(_) => after,
+        Err(error) => match log_raised(py, &format!("{label}: close() of the response"), "", &error) {
+            AfterCall::Exit => AfterCall::Exit,
+            AfterCall::Continue => after,
+        },
+    }
+}
+
+/// Sends what the application returned.
+fn respond(py: Python<'_>, response: &StartResponse, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        return send_known(py, response, list.iter());
+    }
+    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        return send_known(py, response, tuple.iter());
+    }
+    if let Some(sentence) = mistakes::returned(result) {
+        return Err(Failure::Mistake(sentence));
+    }
+    if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
+        if let Some((file, offset, rest)) = wrapper.get().real_file(py) {
+            return send_file(py, response, file, offset, rest);
+        }
+    }
+    send_iterated(py, response, result)
+}
+
+/// A list or tuple: all blocks are there, so the length is known and no application code runs in between.
+fn send_known<'py>(
+    py: Python<'py>,
+    response: &StartResponse,
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+) -> Result<(), Failure> {
+    let mut blocks = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        let block = item.cast_into::<PyBytes>().map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
+        if !block.as_bytes().is_empty() {
+            bytes += block.as_bytes().len() as u64;
+            blocks.push(block);
+        }
+    }
+    let Some(last) = blocks.len().checked_sub(1) else {
+        return Ok(response.start(py, Some(0))?);
+    };
+    for (index, block) in blocks.iter().enumerate() {
+        match response.send(py, block, Some(bytes), index < last)? {
+            Flow::Continue => {}
+            Flow::Full => break,
+            Flow::Gone => return Err(Failure::Gone),
+        }
+    }
+    Ok(())
+}
+
+/// Any other iterable: each block is transmitted before the next is asked for.
+fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
+    let blocks = match result.try_iter() {
+        Ok(blocks) => blocks,
+        Err(error) if error.is_instance_of::<pyo3::exceptions::PyTypeError>(py) && !has_iter(result) => {
+            return Err(Failure::Mistake(mistakes::not_iterable(result)));
+        }
+        Err(error) => return Err(Failure::Raised(error)),
+    };
+    // PEP 3333, "Handling the Content-Length Header": one block is the whole body.
+    let is_single = matches!(result.len(), Ok(1));
+    let mut is_empty = true;
+    for item in blocks {
+        let item = item?;
+        let Ok(block) = item.cast::<PyBytes>() else {
+            return Err(Failure::Mistake(mistakes::block(&item)));
+        };
+        let length = block.as_bytes().len();
+        if length == 0 {
+            continue;
+        }
+        is_empty = false;
+        match response.send(py, block, is_single.then_some(length as u64), false)? {
+            Flow::Continue => {}
+            Flow::Full => break,
+            Flow::Gone => return Err(Failure::Gone),
+        }
+    }
+    if is_empty {
+        response.start(py, Some(0))?;
+    }
+    Ok(())
+}
+
+fn has_iter(object: &Bound<'_, PyAny>) -> bool {
+    let py = object.py();
+    let class = object.get_type();
+    [intern!(py, "__iter__"), intern!(py, "__getitem__")]
+        .into_iter()
+        .any(|name| class.hasattr(name).unwrap_or(false))
+}
+
+fn send_file(
+    py: Python<'_>,
+    response: &StartResponse,
+    file: std::fs::File,
+    offset: u64,
+    rest: u64,
+) -> Result<(), Failure> {
+    let length = response.content_length().map_or(rest, |declared| declared.min(rest));
+    if length == 0 {
+        return Ok(response.start(py, Some(rest))?);
+    }
+    let flow = response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
+    match flow {
+        Flow::Continue | Flow::Full => Ok(()),
+        Flow::Gone => Err(Failure::Gone),
+    }
+}

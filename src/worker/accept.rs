@@ -1,0 +1,147 @@
+//! Taking new connections off the listeners that all workers share.
+//!
+//! The listeners are in the reactor's epoll with `EPOLLEXCLUSIVE`, so that a new connection wakes one worker and not
+//! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
+//!
+//! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
+//! leaves the listeners to the others. It leaves only after it was woken and has taken one connection: the wake went
+//! to no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Token};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use crate::config::Trusted;
+use crate::net::{Address, Endpoint, Listener};
+
+use super::socket::Socket;
+
+/// Listeners have the tokens from here on; connections never reach them, since generations stay below `u32::MAX`.
+const TOKEN_BASE: usize = usize::MAX - 0xffff;
+
+/// The last token of a listener; those above belong to the reactor.
+const TOKEN_LAST: usize = usize::MAX - 0xff;
+
+/// Connections that are taken at one wake, so that others get theirs.
+const BATCH_MAX: usize = 16;
+
+/// How long a worker that is out of descriptors stays away from the listeners.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
+
+/// The listeners as one worker uses them.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listeners: Vec<Listener>,
+    /// A second descriptor for the reactor's epoll.
+    epoll: Epoll,
+    joined: bool,
+    paused_until: Option<Instant>,
+    trusted: Trusted,
+}
+
+/// A new connection.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) socket: Socket,
+    pub(super) endpoint: Arc<Endpoint>,
+}
+
+impl Acceptor {
+    /// The listeners, not yet joined.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(super) fn new(poll: &Poll, listeners: Vec<Listener>, trusted: Trusted) -> io::Result<Self> {
+        let epoll = Epoll(crate::sys::duplicate(poll)?);
+        Ok(Self { listeners, epoll, joined: false, paused_until: None, trusted })
+    }
+
+    /// Whether the worker is woken for new connections.
+    pub(super) fn joined(&self) -> bool {
+        self.joined
+    }
+
+    /// When to join again after running out of descriptors.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    /// Joins the listeners. Level-triggered: what is already in the queue wakes at once.
+    pub(super) fn join(&mut self, now: Instant) {
+        if self.joined || self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.paused_until = None;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+            let event = EpollEvent::new(flags, (TOKEN_BASE + index) as u64);
+            if let Err(error) = self.epoll.add(listener.as_fd(), event) {
+                log::error!("cannot watch a listener: {error}");
+            }
+        }
+        self.joined = true;
+    }
+
+    /// Leaves the listeners to the other workers.
+    pub(super) fn leave(&mut self) {
+        if !self.joined {
+            return;
+        }
+        for listener in &self.listeners {
+            if let Err(error) = self.epoll.delete(listener.as_fd()) {
+                log::error!("cannot leave a listener: {error}");
+            }
+        }
+        self.joined = false;
+    }
+
+    /// The listener that a token stands for.
+    pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
+        let index = token.0.checked_sub(TOKEN_BASE)?;
+        (token.0 <= TOKEN_LAST && index < self.listeners.len()).then_some(index)
+    }
+
+    /// Takes at most `most` connections off a listener.
+    pub(super) fn accept(&mut self, index: usize, most: usize, now: Instant, accepted: &mut Vec<Accepted>) {
+        let listener = self.listeners[index].clone();
+        let mut taken = 0;
+        while taken < most.min(BATCH_MAX) {
+            match Socket::accept(listener.as_fd()) {
+                Ok((socket, peer)) => {
+                    taken += 1;
+                    accepted.push(self.welcome(socket, peer, &listener));
+                }
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EAGAIN) => return,
+                    // The client of this connection is already gone, or a signal came: try the next.
+                    Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
+                    _ => return self.exhausted(&error, now),
+                },
+            }
+        }
+    }
+
+    fn welcome(&self, socket: Socket, peer: Address, listener: &Listener) -> Accepted {
+        let local = match &listener.local {
+            Address::Tcp(address) if address.ip().is_unspecified() => socket.local(),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        };
+        let local = local.unwrap_or_else(|| listener.local.clone());
+        let trusted = self.trusted.contains(&peer);
+        Accepted { socket, endpoint: Arc::new(Endpoint { local, peer, trusted }) }
+    }
+
+    /// Out of descriptors or memory: stay away for a moment instead of spinning on a queue that stays full.
+    fn exhausted(&mut self, error: &io::Error, now: Instant) {
+        log::warn!(
+            "cannot accept connections: {error}: trying again in {EXHAUSTED_PAUSE:?} (raise LimitNOFILE= or ulimit -n, \
+             or lower http.max_connections)"
+        );
+        self.leave();
+        self.paused_until = Some(now + EXHAUSTED_PAUSE);
+    }
+}

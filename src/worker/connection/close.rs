@@ -1,0 +1,71 @@
+//! The end of a connection: our own answers to what cannot go to the application, the last write, and the lingering
+//! close.
+//!
+//! A socket that is closed while input is unread sends a reset, and a reset can destroy the answer before the client
+//! has read it (RFC 9112 §9.6). So our direction is shut first, and input is read and dropped for a while.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::http::{Method, RequestHead, error_response};
+
+use super::super::context::Context;
+use super::super::output::Segment;
+use super::super::record;
+use super::{Connection, Phase, Read, Step};
+
+/// How long a client that was answered is listened to for its end. nginx has 5 s (`lingering_timeout`).
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Connection {
+    /// Answers a request that does not go to the application, and closes.
+    pub(super) fn reject(
+        &mut self,
+        status: u16,
+        reason: &str,
+        head: Option<RequestHead>,
+        context: &mut Context,
+    ) -> Step {
+        log::debug!("answered {status} to {:?}: {reason}", self.endpoint.peer);
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let is_head = head.as_ref().is_some_and(|head| head.method_kind() == Method::Head);
+        let mut answer = Vec::new();
+        error_response(status, &context.shared.server, &date, &[], is_head, true, &mut answer);
+        if self.output.is_empty() {
+            self.write_progress_at = context.now;
+        }
+        self.output.push(Segment::Memory(Bytes::from(answer)));
+        record::rejected(status, head.as_ref(), &self.endpoint, context);
+        self.phase = Phase::Farewell { linger: true };
+        Step::Again
+    }
+
+    /// Writes what is left, then closes or lingers.
+    pub(super) fn farewell(&mut self, linger: bool, context: &mut Context) -> Step {
+        if self.flush(context).is_none() {
+            return Step::Close;
+        }
+        if !self.output.is_empty() {
+            return Step::Wait;
+        }
+        if !linger || self.end_of_input {
+            return Step::Close;
+        }
+        self.socket.shutdown_write();
+        self.input.clear();
+        self.phase = Phase::Linger { until: context.now + LINGER_TIMEOUT };
+        Step::Again
+    }
+
+    /// Reads and drops.
+    pub(super) fn linger(&mut self, context: &mut Context) -> Step {
+        loop {
+            match self.receive(context) {
+                Read::Bytes(_) => {}
+                Read::Nothing => return Step::Wait,
+                Read::End | Read::Broken => return Step::Close,
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A request that is with the application: handing it over, moving bytes both ways, and the end of the exchange.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::app::{Body, Request};
+use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError};
+
+use super::super::context::Context;
+use super::super::exchange::{Upload, WorkerExchange};
+use super::super::link::{End, Link};
+use super::super::output::Segment;
+use super::super::record;
+use super::body::Pace;
+use super::head::Opening;
+use super::{Connection, Phase, Read, Step};
+
+/// A request that is with the application.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) link: Arc<Link>,
+    /// The request's body is still arriving.
+    pub(super) arriving: Option<Arriving>,
+    /// When it was handed over.
+    pub(super) queued_at: Instant,
+    /// It waits for an app thread as far as is known, so `http.queue_timeout` applies.
+    pub(super) waiting: bool,
+    /// Set once the application is done; what is left is to write the output.
+    end: Option<End>,
+}
+
+/// A body that the application reads while it arrives.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    decoder: BodyDecoder,
+    pub(super) pace: Pace,
+    /// The client waits for `100 Continue`.
+    continue_due: bool,
+    /// Nothing is read until the application has taken what is there.
+    pub(super) paused: bool,
+}
+
+impl Connection {
+    /// Hands a complete request over.
+    pub(super) fn dispatch(&mut self, opening: Opening, body: Body, context: &mut Context) -> Step {
+        let link = Arc::new(Link::new(self.token));
+        self.hand_over(opening, body, link, None, context)
+    }
+
+    /// Hands a request over whose body is still arriving.
+    pub(super) fn dispatch_streaming(
+        &mut self,
+        opening: Opening,
+        decoder: BodyDecoder,
+        context: &mut Context,
+    ) -> Step {
+        let link = Arc::new(Link::new(self.token));
+        let upload = Upload { link: Arc::clone(&link), shared: Arc::clone(&context.shared) };
+        let continue_due = opening.head.expects_continue() && self.input.is_empty();
+        let arriving = Arriving { decoder, pace: Pace::new(context.now), continue_due, paused: false };
+        self.hand_over(opening, Body::Stream(Box::new(upload)), link, Some(arriving), context)
+    }
+
+    fn hand_over(
+        &mut self,
+        opening: Opening,
+        body: Body,
+        link: Arc<Link>,
+        arriving: Option<Arriving>,
+        context: &mut Context,
+    ) -> Step {
+        let Opening { head, origin, received_at } = opening;
+        let id = context.ids.next();
+        let endpoint = Arc::clone(&self.endpoint);
+        let request = Request { head, endpoint, origin, id, received_at };
+        if self.read_closed {
+            link.mark_disconnected();
+        }
+        let exchange = WorkerExchange::new(request, body, Arc::clone(&link), Arc::clone(&context.shared));
+        context.jobs.push(Box::new(exchange));
+        let waiting = context.settings.http.queue_timeout.is_some();
+        self.phase =
+            Phase::Exchange(Box::new(Running { link, arriving, queued_at: context.now, waiting, end: None }));
+        Step::Again
+    }
+
+    /// Moves bytes between the socket and the application.
+    pub(super) fn pump(&mut self, context: &mut Context) -> Step {
+        let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
+        let news = running.link.take_news();
+        if !news.segments.is_empty() && self.output.is_empty() {
+            self.write_progress_at = context.now;
+        }
+        if let Some(arriving) = &mut running.arriving {
+            // RFC 9110 §10.1.1: no 100 once the final response has begun.
+            if arriving.continue_due && news.body_wanted && news.segments.is_empty() && news.end.is_none() {
+                arriving.continue_due = false;
+                self.output.push(Segment::Memory(Bytes::from_static(CONTINUE)));
+                self.write_progress_at = context.now;
+            }
+            if arriving.paused && news.body_pending == 0 {
+                arriving.paused = false;
+                arriving.pace = Pace::new(context.now);
+            }
+        }
+        for segment in news.segments {
+            self.output.push(segment);
+        }
+        if news.end.is_some() {
+            running.end = news.end;
+        }
+        let Some(written) = self.flush(context) else { return Step::Close };
+        let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
+        if written > 0 {
+            running.link.written(written);
+        }
+        if self.output.is_empty()
+            && let Some(end) = running.end.take()
+        {
+            return self.complete(end, context);
+        }
+        self.read_streamed_body(context)
+    }
+
+    /// Reads more of a body that the application reads while it arrives.
+    fn read_streamed_body(&mut self, context: &mut Context) -> Step {
+        loop {
+            let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
+            let Some(arriving) = &mut running.arriving else { return Step::Wait };
+            if arriving.paused {
+                return Step::Wait;
+            }
+            match arriving.take(&mut self.input, &running.link) {
+                Ok(true) => {
+                    running.link.end_body(Ok(()));
+                    running.arriving = None;
+                    return Step::Wait;
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    log::debug!("a streamed body is refused: {}", error.reason());
+                    let too_large = error.status() == 413;
+                    let kind =
+                        if too_large { io::ErrorKind::FileTooLarge } else { io::ErrorKind::InvalidData };
+                    running.link.end_body(Err(kind));
+                    // `arriving` stays: the connection cannot be used again.
+                    arriving.paused = true;
+                    return Step::Wait;
+                }
+            }
+            if running.link.body_pending() >= context.settings.http.body_memory && running.link.pause_body() {
+                arriving.paused = true;
+                return Step::Wait;
+            }
+            match self.receive_input(context) {
+                Read::Bytes(length) => {
+                    if let Phase::Exchange(running) = &mut self.phase
+                        && let Some(arriving) = &mut running.arriving
+                    {
+                        arriving.pace.received(length, context.now);
+                    }
+                }
+                Read::Nothing => return Step::Wait,
+                // The application learns of it from its read; what it answers has nowhere to go.
+                Read::End | Read::Broken => {
+                    if let Phase::Exchange(running) = &mut self.phase {
+                        running.link.end_body(Err(io::ErrorKind::UnexpectedEof));
+                    }
+                    return Step::Close;
+                }
+            }
+        }
+    }
+
+    /// The whole response is written.
+    fn complete(&mut self, end: End, context: &mut Context) -> Step {
+        let phase = std::mem::replace(&mut self.phase, Phase::Head { begun_at: None });
+        let Phase::Exchange(running) = phase else { return Step::Again };
+        record::exchange_over(&end.record, context);
+        self.served += 1;
+        self.idle_since = context.now;
+        let reusable =
+            end.keep_alive && running.arriving.is_none() && !context.settings.http.keep_alive.is_zero();
+        if reusable {
+            return Step::Again;
+        }
+        // When the client asked for the close, nothing of it can be on its way.
+        let client_closes = !end.record.request.head.keep_alive() && running.arriving.is_none();
+        self.phase = Phase::Farewell { linger: !client_closes || !self.input.is_empty() };
+        Step::Again
+    }
+
+    /// The request waited longer than `http.queue_timeout`, or its body is too slow.
+    pub(super) fn exchange_expired(&mut self, context: &mut Context) -> Step {
+        let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
+        if running.waiting {
+            running.waiting = false;
+            if let Some(exchange) = context.jobs.withdraw(self.token) {
+                let waited = context.now - running.queued_at;
+                log::warn!(
+                    "[{}] no app thread was free for {waited:.1?} (http.queue_timeout): answered 503",
+                    exchange.id()
+                );
+                exchange.shed();
+                return Step::Again;
+            }
+        }
+        if let Some(arriving) = &mut running.arriving
+            && !arriving.paused
+            && arriving.pace.deadline(context.settings.http.body_timeout) <= context.now
+        {
+            running.link.end_body(Err(io::ErrorKind::TimedOut));
+            arriving.paused = true;
+        }
+        Step::Again
+    }
+}
+
+impl Arriving {
+    /// Decodes what is in `input` and passes it on; true when the body is complete.
+    fn take(&mut self, input: &mut bytes::BytesMut, link: &Link) -> Result<bool, HttpError> {
+        loop {
+            match self.decoder.decode(input)? {
+                BodyEvent::Data { start, length } => {
+                    let _framing = input.split_to(start);
+                    link.push_body(input.split_to(length).freeze());
+                }
+                BodyEvent::Incomplete { consumed } => {
+                    let _framing = input.split_to(consumed);
+                    return Ok(false);
+                }
+                BodyEvent::Complete { consumed } => {
+                    let _framing = input.split_to(consumed);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}

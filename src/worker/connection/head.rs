@@ -1,0 +1,120 @@
+//! The beginning of a request: PROXY protocol header, head, and what is decided from the head alone.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::app::mount_split;
+use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, RequestHead, Target};
+use crate::net::proxy_protocol::{self, Proxied};
+use crate::net::{Address, Endpoint, Origin, origin_of};
+
+use super::super::context::Context;
+use super::super::output::Segment;
+use super::super::spool::{self, Spool};
+use super::body::Gathering;
+use super::{Connection, Phase, Read, Step};
+
+/// A request head and what was made of it, on the way to the application.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) head: RequestHead,
+    pub(super) origin: Origin,
+    pub(super) received_at: Instant,
+}
+
+impl Connection {
+    /// Reads the header of the PROXY protocol. A peer that is not trusted, or that sends none, is closed without an
+    /// answer: it is no HTTP client that could read one.
+    pub(super) fn read_preface(&mut self, context: &mut Context) -> Step {
+        if !self.endpoint.trusted {
+            log::debug!("closed {:?}: not in proxy.trusted, but proxy.protocol is on", self.endpoint.peer);
+            return Step::Close;
+        }
+        match proxy_protocol::parse(context.settings.proxy.protocol, &self.input) {
+            Ok(Some((length, proxied))) => {
+                let _header = self.input.split_to(length);
+                if let Proxied::Addresses { source, destination } = proxied {
+                    // The proxy itself is trusted, so its forwarding headers stay believable.
+                    let (local, peer) = (Address::Tcp(destination), Address::Tcp(source));
+                    self.endpoint = Arc::new(Endpoint { local, peer, trusted: true });
+                }
+                self.phase = Phase::Head { begun_at: None };
+                Step::Again
+            }
+            Ok(None) => match self.receive_input(context) {
+                Read::Bytes(_) => Step::Again,
+                Read::Nothing => Step::Wait,
+                Read::End | Read::Broken => Step::Close,
+            },
+            Err(error) => {
+                log::debug!("closed {:?}: no valid PROXY protocol header: {error:?}", self.endpoint.peer);
+                Step::Close
+            }
+        }
+    }
+
+    /// Reads a request head.
+    pub(super) fn read_head(&mut self, context: &mut Context) -> Step {
+        // The answer before this one must be out first, or a client that only sends would fill our memory.
+        if self.flush(context).is_none() {
+            return Step::Close;
+        }
+        if !self.output.is_empty() {
+            return Step::Wait;
+        }
+        if !self.input.is_empty() {
+            let Phase::Head { begun_at } = &mut self.phase else { return Step::Again };
+            let received_at = *begun_at.get_or_insert(context.now);
+            match self.parser.parse(&mut self.input, &context.limits) {
+                Ok(Some(head)) => return self.open(head, received_at, context),
+                Ok(None) => {}
+                Err(error) => return self.reject(error.status(), error.reason(), None, context),
+            }
+        }
+        match self.receive_input(context) {
+            Read::Bytes(_) => Step::Again,
+            Read::Nothing => Step::Wait,
+            Read::End | Read::Broken => Step::Close,
+        }
+    }
+
+    /// Decides from the head what follows: an error, a body, or the application.
+    fn open(&mut self, head: RequestHead, received_at: Instant, context: &mut Context) -> Step {
+        if self.input.is_empty() {
+            // An idle connection holds no buffer.
+            self.input = bytes::BytesMut::new();
+        }
+        let origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
+            Ok(origin) => origin,
+            Err(error) => {
+                return self.reject(400, &format!("forwarding headers: {error:?}"), Some(head), context);
+            }
+        };
+        let has_path = matches!(head.target_form(), Target::Origin | Target::Absolute);
+        if has_path && mount_split(head.path(), &context.settings.app.mount).is_none() {
+            return self.reject(404, "the path is outside app.mount", Some(head), context);
+        }
+        let length = head.body_length();
+        let decoder = match BodyDecoder::new(length, &context.limits) {
+            Ok(decoder) => decoder,
+            Err(error) => return self.reject(error.status(), error.reason(), Some(head), context),
+        };
+        let expects_continue = head.expects_continue();
+        let opening = Opening { head, origin, received_at };
+        let announced = match length {
+            RequestBodyLength::None => return self.dispatch(opening, spool::no_body(), context),
+            RequestBodyLength::Length(announced) => announced,
+            RequestBodyLength::Chunked => 0,
+        };
+        if !context.settings.http.request_buffering {
+            return self.dispatch_streaming(opening, decoder, context);
+        }
+        if expects_continue && self.input.is_empty() {
+            self.output.push(Segment::Memory(bytes::Bytes::from_static(CONTINUE)));
+            self.write_progress_at = context.now;
+        }
+        let spool = Spool::new(announced, context.settings.http.body_memory);
+        self.phase = Phase::Body(Box::new(Gathering::new(opening, decoder, spool, context.now)));
+        Step::Again
+    }
+}

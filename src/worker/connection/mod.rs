@@ -1,0 +1,273 @@
+//! A connection: the state machine from its first byte to its close.
+//!
+//! ```text
+//!  Preface ──> Head ──────────────> Exchange ──> Head (keep-alive, pipelining)
+//!  (PROXY)      │  └──> Body ──────────┘  │
+//!               │        │                │
+//!               └────────┴── Farewell <───┘ ──> Linger ──> closed
+//! ```
+//!
+//! `drive` goes on until the phase can do nothing more with what the socket has; it is called after every event that
+//! concerns the connection. Events are edge-triggered, so `readable` and `writable` remember what the socket last
+//! said. The deadline is derived from the phase, never stored beside it.
+
+mod body;
+mod close;
+mod deadline;
+mod exchange;
+mod head;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use mio::Token;
+
+use crate::config::ProxyProtocol;
+use crate::http::HeadParser;
+use crate::net::Endpoint;
+
+use super::context::Context;
+use super::output::Output;
+use super::socket::Socket;
+
+use body::Gathering;
+use exchange::Running;
+
+/// What a connection is doing.
+#[derive(Debug)]
+enum Phase {
+    /// Waits for the header of the PROXY protocol.
+    Preface,
+    /// Waits for a request head, or reads one since its first byte.
+    Head {
+        /// When the first byte of this head was read.
+        begun_at: Option<Instant>,
+    },
+    /// Reads a body to its end before the application is called.
+    Body(Box<Gathering>),
+    /// The request is with the application.
+    Exchange(Box<Running>),
+    /// Writes what is left, then closes.
+    Farewell {
+        /// Whether unread input may be on its way, which must be read or the client may lose the answer to a reset.
+        linger: bool,
+    },
+    /// Our direction is shut; reads and drops what the client still sends.
+    Linger {
+        /// When to stop waiting for the client's end.
+        until: Instant,
+    },
+}
+
+/// What to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The phase changed or more can be done: drive on.
+    Again,
+    /// Nothing more can be done before the next event.
+    Wait,
+    /// The connection is over.
+    Close,
+}
+
+/// What becomes of a connection that was driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stays.
+    Keep,
+    /// It is to be dropped.
+    Close,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// So many bytes, at the start of the scratch buffer.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The client has closed its end.
+    End,
+    /// The connection is broken.
+    Broken,
+}
+
+/// What the poll said about a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Readiness {
+    /// There may be something to read.
+    pub(super) readable: bool,
+    /// There may be room to write.
+    pub(super) writable: bool,
+    /// The client has closed its end.
+    pub(super) read_closed: bool,
+    /// Both directions are closed, or the connection failed.
+    pub(super) hung_up: bool,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: Socket,
+    token: Token,
+    endpoint: Arc<Endpoint>,
+    phase: Phase,
+    /// Bytes read and not yet consumed.
+    input: BytesMut,
+    parser: HeadParser,
+    output: Output,
+    readable: bool,
+    writable: bool,
+    /// The client has closed its end (there may still be input to read).
+    read_closed: bool,
+    /// The end of the input was read.
+    end_of_input: bool,
+    /// Requests answered.
+    served: u64,
+    /// When it was accepted or the last response ended.
+    idle_since: Instant,
+    /// When the socket last took output, or output began to wait.
+    write_progress_at: Instant,
+    /// The entry in the timers, if there is one.
+    pub(super) armed: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub(super) fn new(socket: Socket, token: Token, endpoint: Arc<Endpoint>, context: &Context) -> Self {
+        let phase = if context.settings.proxy.protocol == ProxyProtocol::Off {
+            Phase::Head { begun_at: None }
+        } else {
+            Phase::Preface
+        };
+        Self {
+            socket,
+            token,
+            endpoint,
+            phase,
+            input: BytesMut::new(),
+            parser: HeadParser::new(),
+            output: Output::default(),
+            readable: true,
+            writable: true,
+            read_closed: false,
+            end_of_input: false,
+            served: 0,
+            idle_since: context.now,
+            write_progress_at: context.now,
+            armed: None,
+        }
+    }
+
+    /// Its token in the reactor.
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The socket, to register it.
+    pub(super) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Takes note of what the poll said.
+    pub(super) fn notice(&mut self, readiness: Readiness) -> Fate {
+        self.readable |= readiness.readable || readiness.read_closed;
+        self.writable |= readiness.writable;
+        self.read_closed |= readiness.read_closed;
+        if let Phase::Exchange(running) = &self.phase {
+            if readiness.read_closed {
+                running.link.mark_disconnected();
+            }
+            // In this phase nothing may be read or written for long, so a failure would go unseen.
+            if readiness.hung_up {
+                return Fate::Close;
+            }
+        }
+        Fate::Keep
+    }
+
+    /// Does all that can be done now.
+    pub(super) fn drive(&mut self, context: &mut Context) -> Fate {
+        loop {
+            let step = match &self.phase {
+                Phase::Preface => self.read_preface(context),
+                Phase::Head { .. } => self.read_head(context),
+                Phase::Body(_) => self.read_body(context),
+                Phase::Exchange(_) => self.pump(context),
+                Phase::Farewell { linger } => self.farewell(*linger, context),
+                Phase::Linger { .. } => self.linger(context),
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => return Fate::Keep,
+                Step::Close => return Fate::Close,
+            }
+        }
+    }
+
+    /// Reads once into the scratch buffer.
+    fn receive(&mut self, context: &mut Context) -> Read {
+        if self.end_of_input {
+            return Read::End;
+        }
+        while self.readable {
+            match self.socket.receive(&mut context.scratch) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.end_of_input = true;
+                    return Read::End;
+                }
+                Ok(length) => {
+                    // A short read has drained the socket; the next bytes raise a new edge. The end of the input
+                    // may have raised its edge already.
+                    self.readable = length == context.scratch.len() || self.read_closed;
+                    return Read::Bytes(length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Read::Broken,
+            }
+        }
+        Read::Nothing
+    }
+
+    /// Reads once and appends to the input.
+    fn receive_input(&mut self, context: &mut Context) -> Read {
+        let read = self.receive(context);
+        if let Read::Bytes(length) = read {
+            self.input.extend_from_slice(&context.scratch[..length]);
+        }
+        read
+    }
+
+    /// Writes what it can of the output; `None` when the connection is broken, else how many bytes went.
+    fn flush(&mut self, context: &Context) -> Option<u64> {
+        if self.output.is_empty() || !self.writable {
+            return Some(0);
+        }
+        match self.output.write(&self.socket) {
+            Ok(progress) => {
+                self.writable = progress.writable;
+                if progress.bytes > 0 {
+                    self.write_progress_at = context.now;
+                }
+                Some(progress.bytes)
+            }
+            Err(error) => {
+                log::debug!("cannot write to {:?}: {error}", self.endpoint.peer);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// The application must not wait for a client that is gone.
+    fn drop(&mut self) {
+        if let Phase::Exchange(running) = &self.phase {
+            running.link.mark_gone();
+        }
+    }
+}

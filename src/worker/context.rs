@@ -1,0 +1,90 @@
+//! What the connections of a worker share while the reactor drives them: settings, the queue to the app threads,
+//! the clock of this turn, the read buffer, logs.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::app::RequestId;
+use crate::config::Settings;
+use crate::http::Limits;
+use crate::log::access::AccessLog;
+
+use super::exchange::Shared;
+use super::jobs::Jobs;
+
+/// Size of the one read buffer, in bytes.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// State of the reactor that is not about one connection.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The settings of this generation.
+    pub(super) settings: Arc<Settings>,
+    /// Limits on requests, from the settings.
+    pub(super) limits: Limits,
+    /// What exchanges share.
+    pub(super) shared: Arc<Shared>,
+    /// Requests on their way to app threads.
+    pub(super) jobs: Arc<Jobs>,
+    /// When this turn of the reactor began to handle events.
+    pub(super) now: Instant,
+    /// Every read of a socket goes here first.
+    pub(super) scratch: Box<[u8]>,
+    /// The access log, if it is on.
+    pub(super) access: Option<AccessLog>,
+    /// Makes request ids.
+    pub(super) ids: RequestIds,
+    /// The worker drains since then.
+    pub(super) draining_since: Option<Instant>,
+}
+
+impl Context {
+    /// The context of a fresh worker.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        shared: Arc<Shared>,
+        jobs: Arc<Jobs>,
+        access: Option<AccessLog>,
+        now: Instant,
+    ) -> Self {
+        let http = &settings.http;
+        let limits = Limits {
+            request_line_max: http.max_request_line,
+            headers_max: http.max_headers,
+            header_bytes_max: http.max_header_bytes,
+            body_max: http.max_body,
+        };
+        Self {
+            limits,
+            shared,
+            jobs,
+            now,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            access,
+            ids: RequestIds::new(),
+            draining_since: None,
+            settings,
+        }
+    }
+}
+
+/// Makes request ids: a random prefix for the worker, then a counter.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    prefix: u64,
+    count: u64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        // `RandomState` is keyed from the system's random source.
+        Self { prefix: RandomState::new().hash_one(std::process::id()), count: 0 }
+    }
+
+    /// The next id: 32 hexadecimal digits.
+    pub(super) fn next(&mut self) -> RequestId {
+        self.count += 1;
+        RequestId(Arc::from(format!("{:016x}{:016x}", self.prefix, self.count)))
+    }
+}

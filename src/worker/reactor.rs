@@ -1,0 +1,337 @@
+//! The reactor: owns every socket of the worker, its timers, and the channel to the master.
+//!
+//! It is a value; whichever thread holds it runs it. It never touches Python and never blocks but in its poll, so
+//! that reading, writing, timeouts and drain go on whatever the application does.
+
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::ipc::{Channel, FromWorker, ToWorker};
+use crate::sys;
+
+use super::accept::{Accepted, Acceptor};
+use super::connection::{Connection, Fate, Readiness};
+use super::context::Context;
+use super::timers::Timers;
+
+/// The token of the notifier's waker.
+pub(super) const WAKER: Token = Token(usize::MAX);
+const CHANNEL: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+
+/// Events taken from one poll.
+const EVENTS_MAX: usize = 1024;
+
+/// The reactor.
+#[derive(Debug)]
+pub(super) struct Reactor {
+    poll: Poll,
+    events: Option<Events>,
+    connections: Slab<Connection>,
+    next_generation: u32,
+    timers: Timers,
+    acceptor: Acceptor,
+    serving: bool,
+    channel: Channel,
+    signals: std::fs::File,
+    context: Context,
+    /// Kept to reuse their memory.
+    notified: Vec<Token>,
+    accepted: Vec<Accepted>,
+}
+
+/// What the reactor is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) poll: Poll,
+    pub(super) acceptor: Acceptor,
+    pub(super) channel: Channel,
+    /// The read end of the pipe that the signal handlers write to.
+    pub(super) signals: std::fs::File,
+    pub(super) context: Context,
+}
+
+impl Reactor {
+    /// A reactor that does not accept yet.
+    ///
+    /// # Errors
+    /// The poll refuses a descriptor.
+    pub(super) fn new(parts: Parts) -> io::Result<Self> {
+        use std::os::fd::AsRawFd;
+        let Parts { poll, acceptor, channel, signals, context } = parts;
+        poll.registry().register(&mut SourceFd(&channel.as_raw_fd()), CHANNEL, Interest::READABLE)?;
+        poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Some(Events::with_capacity(EVENTS_MAX)),
+            connections: Slab::new(),
+            next_generation: 0,
+            timers: Timers::default(),
+            acceptor,
+            serving: false,
+            channel,
+            signals,
+            context,
+            notified: Vec::new(),
+            accepted: Vec::new(),
+        })
+    }
+
+    /// Tells the master that the worker is ready to serve.
+    ///
+    /// # Errors
+    /// The master is gone.
+    pub(super) fn report_ready(&self) -> io::Result<()> {
+        self.channel.send_to_master(&FromWorker::Ready)
+    }
+
+    /// Turns until the worker has drained.
+    pub(super) fn run(&mut self) {
+        while !self.is_finished() {
+            self.turn();
+        }
+        // What is left at the end of the graceful timeout is cut.
+        self.connections.clear();
+        if let Some(access) = &mut self.context.access {
+            access.flush();
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let Some(since) = self.context.draining_since else { return false };
+        if self.connections.is_empty() {
+            return true;
+        }
+        let overdue = self.context.now >= since + self.context.settings.workers.graceful_timeout;
+        if overdue {
+            log::warn!("{} connections were cut at workers.graceful_timeout", self.connections.len());
+        }
+        overdue
+    }
+
+    /// Waits once and handles what happened.
+    fn turn(&mut self) {
+        let Some(mut events) = self.events.take() else { return };
+        let timeout = self.next_wake().map(|wake| wake.saturating_duration_since(now()));
+        match self.poll.poll(&mut events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) => {
+                log::error!("the poll failed: {error}");
+                sys::exit_now(1);
+            }
+        }
+        self.context.now = now();
+        for event in &events {
+            self.handle(event);
+        }
+        self.events = Some(events);
+        self.handle_notified();
+        self.handle_timers();
+        if self.context.shared.leaving.swap(false, Ordering::Relaxed) {
+            self.leave_service();
+        }
+        self.balance();
+        if let Some(access) = &mut self.context.access {
+            access.flush();
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let drained =
+            self.context.draining_since.map(|since| since + self.context.settings.workers.graceful_timeout);
+        self.timers.next().into_iter().chain(drained).chain(self.acceptor.paused_until()).min()
+    }
+
+    fn handle(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => {}
+            CHANNEL => self.handle_channel(),
+            SIGNALS => self.handle_signals(),
+            token => {
+                if let Some(index) = self.acceptor.listener_of(token) {
+                    self.accept(index);
+                    return;
+                }
+                let readiness = Readiness {
+                    readable: event.is_readable(),
+                    writable: event.is_writable(),
+                    read_closed: event.is_read_closed(),
+                    hung_up: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
+                };
+                self.with_connection(token, |connection, context| match connection.notice(readiness) {
+                    Fate::Close => Fate::Close,
+                    Fate::Keep => connection.drive(context),
+                });
+            }
+        }
+    }
+
+    /// Lets something happen to a connection, if it is still there; keeps its timer armed, or drops it.
+    fn with_connection(&mut self, token: Token, happen: impl FnOnce(&mut Connection, &mut Context) -> Fate) {
+        let index = token.0 & u32::MAX as usize;
+        let Some(connection) =
+            self.connections.get_mut(index).filter(|connection| connection.token() == token)
+        else {
+            return;
+        };
+        let context = &mut self.context;
+        // A bug that one connection runs into closes that connection, not the worker.
+        let fate = catch_unwind(AssertUnwindSafe(|| happen(connection, context))).unwrap_or_else(|_| {
+            log::error!("a connection was closed because of a bug in rwsgi; please report it");
+            Fate::Close
+        });
+        if fate == Fate::Close {
+            drop(self.connections.remove(index));
+            return;
+        }
+        connection.armed = self.timers.arm(token, connection.deadline(&self.context), connection.armed);
+    }
+
+    fn handle_notified(&mut self) {
+        let mut notified = std::mem::take(&mut self.notified);
+        self.context.shared.notifier.take(&mut notified);
+        for token in notified.drain(..) {
+            self.with_connection(token, Connection::drive);
+        }
+        self.notified = notified;
+    }
+
+    fn handle_timers(&mut self) {
+        while let Some((due, token)) = self.timers.pop(self.context.now) {
+            self.with_connection(token, |connection, context| {
+                if connection.armed != Some(due) {
+                    return Fate::Keep;
+                }
+                connection.armed = None;
+                match connection.deadline(context) {
+                    Some(deadline) if deadline <= context.now => connection.expire(context),
+                    Some(_) | None => Fate::Keep,
+                }
+            });
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        let room = self.context.settings.http.max_connections.saturating_sub(self.connections.len());
+        // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
+        let most = if self.is_busy() { 1 } else { room };
+        let mut accepted = std::mem::take(&mut self.accepted);
+        self.acceptor.accept(index, most, self.context.now, &mut accepted);
+        for Accepted { socket, endpoint } in accepted.drain(..) {
+            let entry = self.connections.vacant_entry();
+            let Ok(index) = u32::try_from(entry.key()) else { continue };
+            // Below `u32::MAX`, so that no connection has a token of a listener or of the reactor.
+            self.next_generation = (self.next_generation + 1) % (u32::MAX - 1);
+            let token = Token(((self.next_generation as usize) << 32) | index as usize);
+            let mut connection = Connection::new(socket, token, endpoint, &self.context);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.registry().register(connection.socket_mut(), token, interest) {
+                log::error!("cannot watch a connection: {error}");
+                continue;
+            }
+            entry.insert(connection);
+            self.with_connection(token, Connection::drive);
+        }
+        self.accepted = accepted;
+        if self.is_busy() {
+            self.acceptor.leave();
+            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.connections.len() >= self.context.settings.http.max_connections
+            || self.context.jobs.outstanding() >= self.context.settings.workers.threads as usize
+    }
+
+    /// Joins the listeners again once there is room.
+    fn balance(&mut self) {
+        let accepting = self.serving && self.context.draining_since.is_none();
+        if accepting && !self.acceptor.joined() && !self.is_busy() {
+            self.context.shared.wants_free_thread.store(false, Ordering::SeqCst);
+            self.acceptor.join(self.context.now);
+        }
+    }
+
+    fn handle_channel(&mut self) {
+        loop {
+            match self.channel.receive_from_master() {
+                Ok(Some(ToWorker::Serve)) => self.serving = true,
+                Ok(Some(ToWorker::Drain)) => self.drain(),
+                Ok(Some(ToWorker::ReopenLogs)) => self.reopen_logs(),
+                Ok(None) => {
+                    log::error!("the master is gone");
+                    sys::exit_now(1);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    log::error!("the channel to the master failed: {error}");
+                    sys::exit_now(1);
+                }
+            }
+        }
+    }
+
+    fn handle_signals(&mut self) {
+        let mut numbers = [0; 64];
+        while let Ok(count) = self.signals.read(&mut numbers) {
+            if count == 0 {
+                return;
+            }
+            for number in &numbers[..count] {
+                if i32::from(*number) == libc::SIGTERM {
+                    self.leave_service();
+                } else {
+                    sys::exit_now(0);
+                }
+            }
+        }
+    }
+
+    /// Asks the master for a replacement, and drains.
+    fn leave_service(&mut self) {
+        if let Err(error) = self.channel.send_to_master(&FromWorker::Leaving) {
+            log::error!("cannot tell the master that this worker leaves: {error}");
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        if self.context.draining_since.is_some() {
+            return;
+        }
+        self.context.draining_since = Some(self.context.now);
+        self.context.shared.draining.store(true, Ordering::Relaxed);
+        self.acceptor.leave();
+        let tokens: Vec<Token> = self.connections.iter().map(|(_, connection)| connection.token()).collect();
+        log::debug!("draining {} connections", tokens.len());
+        for token in tokens {
+            self.with_connection(token, Connection::drain);
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        if let Err(error) = crate::log::reopen() {
+            log::error!("cannot reopen log.file: {error}");
+        }
+        if let Some(access) = &mut self.context.access
+            && let Err(error) = access.reopen()
+        {
+            log::error!("cannot reopen log.access: {error}");
+        }
+    }
+}
+
+/// The reactor's clock.
+#[allow(clippy::disallowed_methods, reason = "the one place where the worker reads the clock")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

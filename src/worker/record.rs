@@ -1,0 +1,95 @@
+//! What is written down when an exchange is over: the access log and slow requests.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use crate::http::{RequestHead, ResponseHead, Version};
+use crate::log::access::AccessLog;
+use crate::log::basic::basic_user;
+use crate::log::format::Entry;
+use crate::net::{Address, Endpoint};
+
+use super::context::Context;
+use super::link::Record;
+
+/// An exchange with the application is over and its response is written.
+pub(super) fn exchange_over(record: &Record, context: &mut Context) {
+    let request = &record.request;
+    let duration = context.now.saturating_duration_since(request.received_at);
+    if context.settings.log.slow_request.is_some_and(|limit| duration >= limit) {
+        log::warn!(
+            "[{}] slow request: {} {} took {duration:.3?} (status {})",
+            request.id,
+            String::from_utf8_lossy(request.head.method()),
+            String::from_utf8_lossy(request.head.target()),
+            record.status,
+        );
+    }
+    let Some(access) = &mut context.access else { return };
+    let line = Line {
+        head: Some(&request.head),
+        response: record.head.as_ref(),
+        client: request.origin.client.or_else(|| ip_of(&request.endpoint)),
+        status: record.status,
+        body_bytes: record.body_bytes,
+        duration,
+        id: &request.id.0,
+    };
+    line.record(access);
+}
+
+/// A request was answered by the server itself.
+pub(super) fn rejected(status: u16, head: Option<&RequestHead>, endpoint: &Endpoint, context: &mut Context) {
+    let Some(access) = &mut context.access else { return };
+    let client = ip_of(endpoint);
+    let duration = std::time::Duration::ZERO;
+    Line { head, response: None, client, status, body_bytes: 0, duration, id: "-" }.record(access);
+}
+
+struct Line<'a> {
+    head: Option<&'a RequestHead>,
+    response: Option<&'a ResponseHead>,
+    client: Option<IpAddr>,
+    status: u16,
+    body_bytes: u64,
+    duration: std::time::Duration,
+    id: &'a str,
+}
+
+impl Line<'_> {
+    fn record(&self, access: &mut AccessLog) {
+        let path = self.head.map_or(&b"-"[..], RequestHead::path);
+        if !access.wants(path) {
+            return;
+        }
+        let remote = self.client.map(|client| client.to_string()).unwrap_or_default();
+        let authorization = self.head.and_then(|head| head.field("authorization"));
+        let user = authorization.and_then(basic_user).unwrap_or_default();
+        let protocol = match self.head.map(RequestHead::version) {
+            Some(Version::Http11) => "HTTP/1.1",
+            Some(Version::Http10) => "HTTP/1.0",
+            None => "-",
+        };
+        access.record(&Entry {
+            remote_address: &remote,
+            user: &user,
+            time: SystemTime::now().checked_sub(self.duration).unwrap_or(SystemTime::UNIX_EPOCH),
+            method: self.head.map_or(b"-", RequestHead::method),
+            target: self.head.map_or(b"-", RequestHead::target),
+            protocol,
+            status: self.status,
+            body_bytes: self.body_bytes,
+            duration: self.duration,
+            request_id: self.id,
+            request_field: &|name| self.head.and_then(|head| head.field(name)).map(<[u8]>::to_vec),
+            response_field: &|name| self.response.and_then(|head| head.field(name)).map(<[u8]>::to_vec),
+        });
+    }
+}
+
+fn ip_of(endpoint: &Endpoint) -> Option<IpAddr> {
+    match &endpoint.peer {
+        Address::Tcp(address) => Some(address.ip()),
+        Address::Unix(_) => None,
+    }
+}

@@ -1,0 +1,421 @@
+//! The worker on real sockets, with an application written in Rust: no Python, no fork.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::app::{AfterCall, Application, Attached, Block, Body, Exchange, Sent};
+use crate::config::Settings;
+use crate::http::ResponseHead;
+use crate::ipc::{Channel, FromWorker, Seat, ToWorker};
+use crate::net::{Bind, Listener};
+
+/// Answers by path.
+#[derive(Debug)]
+struct RustApp {
+    /// Where `/barrier` waits for others.
+    barrier: Barrier,
+    /// Where `/hold` meets the test, twice.
+    hold: Arc<Barrier>,
+}
+
+impl Application for RustApp {
+    fn attach(&self, _thread_name: &str, body: &mut dyn FnMut(&mut dyn Attached)) {
+        body(&mut Thread(self));
+    }
+
+    fn finalize(&self) {}
+}
+
+struct Thread<'a>(&'a RustApp);
+
+impl Attached for Thread<'_> {
+    fn call(&mut self, exchange: &mut dyn Exchange) -> AfterCall {
+        let path = String::from_utf8_lossy(exchange.request().head.path()).into_owned();
+        let mut head = ResponseHead::new(b"200 OK").unwrap();
+        head.push(b"Content-Type", b"text/plain").unwrap();
+        match path.as_str() {
+            "/echo" => {
+                let body = read_all(exchange.take_body());
+                exchange.start(head, Some(body.len() as u64));
+                exchange.send(Block::Borrowed(&body), true);
+                exchange.finish();
+            }
+            "/large" => {
+                let block = Bytes::from(vec![b'x'; 8 << 20]);
+                exchange.start(head, Some(block.len() as u64));
+                if exchange.send(Block::Shared(block), false) == Sent::Full {
+                    exchange.wait();
+                }
+                exchange.finish();
+            }
+            "/stream" => {
+                exchange.start(head, None);
+                for block in [&b"one"[..], b"two", b"three"] {
+                    exchange.send(Block::Borrowed(block), false);
+                }
+                exchange.finish();
+            }
+            "/barrier" => {
+                self.0.barrier.wait();
+                exchange.start(head, Some(2));
+                exchange.send(Block::Borrowed(b"ok"), true);
+                exchange.finish();
+            }
+            "/hold" => {
+                self.0.hold.wait();
+                self.0.hold.wait();
+                exchange.start(head, Some(4));
+                exchange.send(Block::Borrowed(b"held"), true);
+                exchange.finish();
+            }
+            "/abort" => {
+                exchange.start(head, None);
+                exchange.send(Block::Borrowed(b"begun"), false);
+                exchange.abort();
+            }
+            "/forgets" => {}
+            "/leave" => {
+                exchange.abort();
+                return AfterCall::Exit;
+            }
+            _ => {
+                exchange.start(head, Some(5));
+                exchange.send(Block::Borrowed(b"hello"), true);
+                exchange.finish();
+            }
+        }
+        AfterCall::Continue
+    }
+
+    fn detached(&mut self, wait: &mut dyn FnMut()) {
+        wait();
+    }
+}
+
+fn read_all(body: Body) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match body {
+        Body::Memory(memory) => bytes.extend_from_slice(&memory),
+        Body::Spooled { mut file, .. } => {
+            file.read_to_end(&mut bytes).unwrap();
+        }
+        Body::Stream(mut stream) => loop {
+            match stream.read(1000) {
+                Ok(piece) if piece.is_empty() => break,
+                Ok(piece) => bytes.extend_from_slice(&piece),
+                Err(error) => return format!("{:?}", error.kind()).into_bytes(),
+            }
+        },
+    }
+    bytes
+}
+
+/// A worker on threads of this process.
+struct Running {
+    address: SocketAddr,
+    master: Channel,
+    hold: Arc<Barrier>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn start(change: impl FnOnce(&mut Settings)) -> Running {
+    let mut settings = Settings::for_tests();
+    change(&mut settings);
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = Listener::adopt(OwnedFd::from(socket), Bind::Tcp(address)).unwrap();
+    let (master, channel) = Channel::pair().unwrap();
+    let seat = Seat { generation: 1, slot: 0, settings, listeners: vec![listener], channel };
+    let (signals, signals_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+    let hold = Arc::new(Barrier::new(2));
+    let app = RustApp { barrier: Barrier::new(seat.settings.workers.threads as usize), hold: Arc::clone(&hold) };
+    let thread = std::thread::spawn(move || {
+        super::serve(&app, seat, signals.into()).unwrap();
+        drop(signals_writer);
+    });
+    let running = Running { address, master, hold, thread: Some(thread) };
+    assert_eq!(running.message(), FromWorker::Ready);
+    running.master.send_to_worker(ToWorker::Serve).unwrap();
+    running
+}
+
+impl Running {
+    /// Waits for a message of the worker.
+    fn message(&self) -> FromWorker {
+        use std::os::fd::AsFd;
+        let descriptor = crate::sys::duplicate(&self.master).unwrap();
+        let mut wait = [nix::poll::PollFd::new(descriptor.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut wait, 10_000u16), Ok(1), "no message of the worker");
+        self.master.receive_from_worker().unwrap().unwrap()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// Sends bytes on a connection of its own, and reads until the server closes it.
+    fn talk(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn stop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.master.send_to_worker(ToWorker::Drain).unwrap();
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+const CLOSE: &str = "Host: a\r\nConnection: close\r\n\r\n";
+
+fn count(text: &str, part: &str) -> usize {
+    text.matches(part).count()
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let worker = start(|_| {});
+    let first = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let answer = worker.talk(format!("{first}{first}GET / HTTP/1.1\r\n{CLOSE}").as_bytes());
+    assert_eq!(count(&answer, "HTTP/1.1 200 OK"), 3, "{answer}");
+    assert_eq!(count(&answer, "\r\n\r\nabcHTTP/1.1"), 2, "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+}
+
+#[test]
+fn a_half_closed_client_gets_its_answer() {
+    let worker = start(|_| {});
+    let mut stream = worker.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[test]
+fn a_chunked_body_past_the_memory_limit_is_spooled_and_arrives_whole() {
+    let worker = start(|settings| settings.http.body_memory = 10);
+    let chunks = "5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
+    let request = format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}{chunks}");
+    let answer = worker.talk(request.as_bytes());
+    assert!(answer.ends_with("\r\n\r\nhello0123456789abcdef"), "{answer}");
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_continue() {
+    let worker = start(|_| {});
+    let mut stream = worker.connect();
+    write!(stream, "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n{CLOSE}").unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hi").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
+
+#[test]
+fn a_streamed_body_is_read_while_it_arrives_and_the_wait_for_it_is_answered() {
+    let worker = start(|settings| settings.http.request_buffering = false);
+    let mut stream = worker.connect();
+    write!(stream, "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n{CLOSE}").unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"2\r\nhi\r\n0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+}
+
+#[test]
+fn a_streamed_body_with_broken_framing_is_an_error_to_the_application() {
+    let worker = start(|settings| settings.http.request_buffering = false);
+    let request = format!("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}2\r\nhi\r\nzz\r\n");
+    let answer = worker.talk(request.as_bytes());
+    assert!(answer.ends_with("InvalidData"), "{answer}");
+}
+
+#[test]
+fn a_streamed_body_larger_than_the_memory_limit_arrives_whole() {
+    let worker = start(|settings| {
+        settings.http.request_buffering = false;
+        settings.http.body_memory = 1000;
+    });
+    let body = "0123456789".repeat(100_000);
+    let length = body.len();
+    let answer = worker.talk(format!("POST /echo HTTP/1.1\r\nContent-Length: {length}\r\n{CLOSE}{body}").as_bytes());
+    assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{} bytes", answer.len());
+}
+
+#[test]
+fn an_error_is_answered_and_not_destroyed_by_a_reset() {
+    let worker = start(|settings| settings.http.max_body = 1000);
+    let body = "x".repeat(300_000);
+    let request = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut stream = worker.connect();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[test]
+fn a_client_that_stops_reading_does_not_keep_others_from_their_answers() {
+    let worker = start(|_| {});
+    let mut lazy = worker.connect();
+    write!(lazy, "GET /large HTTP/1.1\r\n{CLOSE}").unwrap();
+    let mut first = [0; 1];
+    lazy.read_exact(&mut first).unwrap();
+    // With one thread, the application holds it until most of the answer is gone: the client reads on.
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        lazy.read_to_end(&mut rest).unwrap();
+        rest.len()
+    });
+    let answer = worker.talk(format!("GET / HTTP/1.1\r\n{CLOSE}").as_bytes());
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert!(reader.join().unwrap() > 8 << 20);
+}
+
+#[test]
+fn threads_run_requests_at_once() {
+    let worker = start(|settings| settings.workers.threads = 4);
+    let request = format!("GET /barrier HTTP/1.1\r\n{CLOSE}");
+    let answers = std::thread::scope(|scope| {
+        let talks: Vec<_> = (0..4).map(|_| scope.spawn(|| worker.talk(request.as_bytes()))).collect();
+        talks.into_iter().map(|talk| talk.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in answers {
+        assert!(answer.ends_with("ok"), "{answer}");
+    }
+}
+
+#[test]
+fn an_error_in_mid_stream_leaves_out_the_last_chunk() {
+    let worker = start(|_| {});
+    let answer = worker.talk(b"GET /abort HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.ends_with("5\r\nbegun\r\n"), "{answer}");
+}
+
+#[test]
+fn an_exchange_that_is_forgotten_is_answered_500() {
+    let worker = start(|_| {});
+    let answer = worker.talk(b"GET /forgets HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+}
+
+#[test]
+fn a_stream_is_chunked_for_1_1_and_ends_with_the_connection_for_1_0() {
+    let worker = start(|_| {});
+    let answer = worker.talk(format!("GET /stream HTTP/1.1\r\n{CLOSE}").as_bytes());
+    assert!(answer.ends_with("3\r\none\r\n3\r\ntwo\r\n5\r\nthree\r\n0\r\n\r\n"), "{answer}");
+    let answer = worker.talk(b"GET /stream HTTP/1.0\r\n\r\n");
+    assert!(answer.ends_with("\r\n\r\nonetwothree"), "{answer}");
+}
+
+#[test]
+fn a_drain_answers_a_request_that_comes_on_a_busy_connection_and_then_closes_it() {
+    let mut worker = start(|_| {});
+    let mut stream = worker.connect();
+    let request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+    stream.write_all(request).unwrap();
+    let mut first = [0; 1024];
+    let length = stream.read(&mut first).unwrap();
+    assert!(!String::from_utf8_lossy(&first[..length]).contains("Connection: close"));
+    worker.master.send_to_worker(ToWorker::Drain).unwrap();
+    stream.write_all(request).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK") && rest.ends_with('x'), "{rest}");
+    worker.thread.take().unwrap().join().unwrap();
+}
+
+#[test]
+fn an_application_that_asks_to_exit_makes_the_worker_leave() {
+    let mut worker = start(|_| {});
+    let answer = worker.talk(b"GET /leave HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    assert_eq!(worker.message(), FromWorker::Leaving);
+    worker.thread.take().unwrap().join().unwrap();
+}
+
+#[test]
+fn a_head_that_is_too_slow_is_answered_408_and_silence_is_closed() {
+    let worker = start(|settings| settings.http.header_timeout = Duration::from_millis(50));
+    assert!(worker.talk(b"GET / HTTP/1.1\r\nHost").starts_with("HTTP/1.1 408 "));
+    assert_eq!(worker.talk(b""), "");
+}
+
+#[test]
+fn a_body_that_is_too_slow_is_answered_408() {
+    let worker = start(|settings| settings.http.body_timeout = Duration::from_millis(50));
+    let answer = worker.talk(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_keep_alive() {
+    let worker = start(|settings| settings.http.keep_alive = Duration::from_millis(50));
+    let answer = worker.talk(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.ends_with("hello") && !answer.contains("Connection: close"), "{answer}");
+}
+
+#[test]
+fn a_request_that_waits_too_long_for_a_thread_is_answered_503() {
+    let worker = start(|settings| settings.http.queue_timeout = Some(Duration::from_millis(50)));
+    let mut held = worker.connect();
+    write!(held, "GET /hold HTTP/1.1\r\n{CLOSE}").unwrap();
+    worker.hold.wait();
+    let answer = worker.talk(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 1\r\n"), "{answer}");
+    worker.hold.wait();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("held"), "{answer}");
+}
+
+#[test]
+fn a_path_outside_the_mount_is_not_found() {
+    let worker = start(|settings| settings.app.mount = "/app".to_owned());
+    assert!(worker.talk(format!("GET /apple HTTP/1.1\r\n{CLOSE}").as_bytes()).starts_with("HTTP/1.1 404 "));
+    assert!(worker.talk(format!("GET /app/x HTTP/1.1\r\n{CLOSE}").as_bytes()).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_connection_past_the_limit_waits_until_another_ends() {
+    let worker = start(|settings| settings.http.max_connections = 1);
+    let mut first = worker.connect();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = [0; 1];
+    first.read_exact(&mut answer).unwrap();
+    let mut second = worker.connect();
+    write!(second, "GET / HTTP/1.1\r\n{CLOSE}").unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    assert!(second.read(&mut answer).is_err());
+    drop(first);
+    second.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    second.read_exact(&mut answer).unwrap();
+}
