@@ -308,7 +308,8 @@ impl Session {
     fn request(&mut self, method: &str, path: &str, kind: &str, body: &[u8]) -> Response {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         if !self.cookies.is_empty() {
-            let pairs: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<String> =
+                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             write!(head, "Cookie: {}\r\n", pairs.join("; ")).unwrap();
         }
         if method == "POST" {
@@ -324,7 +325,8 @@ impl Session {
             self.cookies.insert(name.to_owned(), value.to_owned());
         }
         let closed = response.headers("connection").iter().any(|value| value.eq_ignore_ascii_case("close"));
-        let unframed = response.headers("content-length").is_empty() && response.headers("transfer-encoding").is_empty();
+        let unframed =
+            response.headers("content-length").is_empty() && response.headers("transfer-encoding").is_empty();
         if closed || (unframed && !matches!(response.status, 204 | 304)) {
             self.client = Client::connect(&self.address);
         }
@@ -335,5 +337,7 @@ impl Session {
 /// Percent-encodes a form's name or value.
 fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

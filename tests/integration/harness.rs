@@ -49,15 +49,13 @@ pub(crate) struct Builder {
     directory: TempDir,
     activation: bool,
     listen: bool,
-    user: Option<&'static str>,
 }
 
 impl Builder {
     /// Serves `target`, a module of `tests/apps`, with one worker.
     pub(crate) fn new(target: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("rwsgi-test-").tempdir().unwrap();
-        let builder =
-            Self { settings: BTreeMap::new(), directory, activation: false, listen: true, user: None };
+        let builder = Self { settings: BTreeMap::new(), directory, activation: false, listen: true };
         builder
             .with("app.target", &quoted(target))
             .with("app.directory", &quoted(root().join("tests/apps").to_str().unwrap()))
@@ -106,12 +104,6 @@ impl Builder {
         self.with("server.bind", &format!("[{}]", list.join(", ")))
     }
 
-    /// Starts the program as this user.
-    pub(crate) fn as_user(mut self, name: &'static str) -> Self {
-        self.user = Some(name);
-        self
-    }
-
     /// The directory that is the test's own; it goes away with the server.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -156,11 +148,7 @@ impl Builder {
         if self.activation {
             script.push_str("export LISTEN_FDS=1 LISTEN_PID=$$; ");
         }
-        match self.user {
-            Some(user) => write!(script, "exec setpriv --reuid={user} --regid=nogroup --clear-groups \"$@\""),
-            None => write!(script, "exec \"$@\""),
-        }
-        .unwrap();
+        script.push_str("exec \"$@\"");
         command.args(["-c", &script, "sh"]).arg(binary()).arg("-c").arg(&config);
         scrub(&mut command);
         let program = Program::spawn(command);
@@ -234,7 +222,8 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.process_group(0).stderr(Stdio::piped()).spawn().expect("the program can be run");
+        let mut child =
+            command.process_group(0).stderr(Stdio::piped()).spawn().expect("the program can be run");
         let pid = i32::try_from(child.id()).unwrap();
         let log = Log::collect(child.stderr.take().expect("a pipe"));
         let stdout = child.stdout.take();
@@ -247,10 +236,26 @@ impl Program {
         kill(Pid::from_raw(self.pid), signal).expect("the program can be signalled");
     }
 
+    /// Waits for a log record and returns its line.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        self.wait_for_nth(text, 1)
+    }
+
+    /// Waits for the `count`-th log record that holds `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_nth(&self, text: &str, count: usize) -> String {
+        let line = self.log.wait(text, count, PATIENCE);
+        line.unwrap_or_else(|| {
+            panic!("log record {count} with {text:?} is missing; the log:\n{}", self.log.text())
+        })
+    }
+
     /// Waits for the end of the process.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.wait_within(PATIENCE).unwrap_or_else(|| panic!("the program does not end; its log:\n{}", self.log.text()))
+        self.wait_within(PATIENCE)
+            .unwrap_or_else(|| panic!("the program does not end; its log:\n{}", self.log.text()))
     }
 
     fn wait_within(&mut self, patience: Duration) -> Option<ExitStatus> {
@@ -387,8 +392,7 @@ impl Server {
     /// Waits for the `count`-th log record that holds `text`.
     #[track_caller]
     pub(crate) fn wait_for_nth(&self, text: &str, count: usize) -> String {
-        let line = self.program.log.wait(text, count, PATIENCE);
-        line.unwrap_or_else(|| panic!("no {count}. log record holds {text:?}"))
+        self.program.wait_for_nth(text, count)
     }
 
     /// All log records so far.

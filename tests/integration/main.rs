@@ -24,7 +24,6 @@ mod concurrency;
 mod crash;
 mod django;
 mod environment;
-mod framework_flask;
 mod frameworks;
 mod http;
 mod nginx;
