@@ -1,5 +1,7 @@
 """A Falcon service: JSON, a form, a cookie, an upload, a streamed answer, a redirect and error answers."""
 
+from urllib.parse import quote, unquote
+
 import falcon
 
 PEOPLE = {1: "Ada", 2: "Grace"}
@@ -8,7 +10,7 @@ PEOPLE = {1: "Ada", 2: "Grace"}
 class Index:
     def on_get(self, request, response):
         response.content_type = falcon.MEDIA_TEXT
-        response.text = f"Hello, {request.cookies.get('name', 'stranger')}!"
+        response.text = f"Hello, {unquote(request.cookies.get('name', 'stranger'))}!"
 
 
 class Person:
@@ -20,7 +22,8 @@ class Person:
 
 class Sign:
     def on_post(self, request, response):
-        response.set_cookie("name", request.get_media()["name"], secure=False)
+        # A cookie holds ASCII only (RFC 6265 section 4.1.1).
+        response.set_cookie("name", quote(request.get_media()["name"]), secure=False)
         response.status = falcon.HTTP_303
         response.location = "/"
 

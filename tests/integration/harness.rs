@@ -216,7 +216,7 @@ pub(crate) struct Program {
     pub(crate) pid: i32,
     pub(crate) log: Arc<Log>,
     pub(crate) stdout: Option<std::process::ChildStdout>,
-    exit: mpsc::Receiver<ExitStatus>,
+    exit: Mutex<mpsc::Receiver<ExitStatus>>,
     status: Option<ExitStatus>,
 }
 
@@ -229,7 +229,7 @@ impl Program {
         let stdout = child.stdout.take();
         let (sender, exit) = mpsc::channel();
         thread::spawn(move || report_exit(child, &sender));
-        Self { pid, log, stdout, exit, status: None }
+        Self { pid, log, stdout, exit: Mutex::new(exit), status: None }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -260,7 +260,7 @@ impl Program {
 
     fn wait_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         if self.status.is_none() {
-            self.status = self.exit.recv_timeout(patience).ok();
+            self.status = self.exit.lock().unwrap().recv_timeout(patience).ok();
         }
         self.status
     }
@@ -271,13 +271,13 @@ impl Drop for Program {
         let mut stopped = self.status.is_some();
         if !stopped {
             // It may have ended in this very moment.
-            drop(kill(Pid::from_raw(self.pid), Signal::SIGTERM));
+            kill(Pid::from_raw(self.pid), Signal::SIGTERM).ok();
             stopped = self.wait_within(PATIENCE).is_some();
         }
         let survivors = process::group(self.pid);
         if !survivors.is_empty() {
             // They may have ended in this very moment.
-            drop(killpg(Pid::from_raw(self.pid), Signal::SIGKILL));
+            killpg(Pid::from_raw(self.pid), Signal::SIGKILL).ok();
         }
         if !thread::panicking() {
             assert!(stopped, "the program does not stop on SIGTERM; its log:\n{}", self.log.text());
@@ -289,7 +289,7 @@ impl Drop for Program {
 fn report_exit(mut child: Child, sender: &mpsc::Sender<ExitStatus>) {
     let status = child.wait().expect("a child can be waited for");
     // The test may have ended without asking.
-    drop(sender.send(status));
+    sender.send(status).ok();
 }
 
 /// The lines that a process wrote to standard error.

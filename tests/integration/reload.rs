@@ -53,7 +53,7 @@ fn under_load(server: &Server, during: impl FnOnce(&mpsc::Receiver<String>)) {
                             client = Client::connect(&server.address());
                         }
                         // The receiver is there until all clients have ended.
-                        drop(sender.send(response.text()));
+                        sender.send(response.text()).ok();
                     }
                     Ok(())
                 })

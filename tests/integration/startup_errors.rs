@@ -197,7 +197,7 @@ fn unreadable_file() {
     if !nix::unistd::geteuid().is_root() {
         let builder = on_a_free_port("function");
         let file = builder.write();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
         run(&root(), &["-c", file.to_str().unwrap()])
             .expect_code(2)
             .expect_error("may not be read (permission denied)");

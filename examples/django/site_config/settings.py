@@ -53,5 +53,12 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
 USE_TZ = True
+# Errors go to standard error, which is the server's log; by default Django mails them to the administrators.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
 # The server in front says which scheme the visitor used; rwsgi puts what trusted proxies say into wsgi.url_scheme,
 # so SECURE_PROXY_SSL_HEADER is not needed.
