@@ -1,1 +1,35 @@
+//! The integration tests: they run the real `rwsgi` on real applications, over real sockets.
+//!
+//! `harness` starts servers and watches their logs, `client` speaks HTTP to them, `tools` runs the other
+//! programs (nginx, wrk) and finds the virtual environment. The other modules are tests, one subject each.
+//! `make test` installs what they need; a test that misses a program fails and says so.
+//!
+//! There are no sleeps here: tests wait for a log record, a response or the end of a process, each with a deadline.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and explains itself on standard error"
+)]
+
+mod client;
+mod harness;
+mod process;
+mod tools;
+
+mod check;
+mod concurrency;
+mod crash;
+mod django;
+mod environment;
+mod frameworks;
+mod http;
+mod nginx;
+mod reload;
+mod responses;
+mod signals;
+mod sockets;
+mod startup_errors;
+mod tutorials;

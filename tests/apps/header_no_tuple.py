@@ -1,0 +1,6 @@
+"""Mistake: a header that is one string, not a tuple."""
+
+
+def application(environ, start_response):
+    start_response("200 OK", ["Content-Type: text/plain"])
+    return [b"text"]

@@ -1,0 +1,5 @@
+"""Mistake: never calls start_response."""
+
+
+def application(environ, start_response):
+    return [b"text"]

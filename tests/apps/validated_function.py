@@ -1,0 +1,7 @@
+"""function.py under wsgiref.validate.validator, which checks both the application and the server."""
+
+from wsgiref.validate import validator
+
+from function import application as inner
+
+application = validator(inner)
