@@ -1,2 +1,4 @@
 //! t
-#[test] #[ignore = "t"] fn waits_for_its_input() {}
+#[test]
+#[ignore = "t"]
+fn waits_for_its_input() {}

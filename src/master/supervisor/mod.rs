@@ -175,7 +175,10 @@ impl Supervisor {
         if graceful {
             let count = self.workers.values().filter(|worker| worker.phase == Phase::Serving).count();
             let workers = if count == 1 { "worker" } else { "workers" };
-            self.log(Level::Info, format!("stopping ({reason}): draining {count} {workers}, at most {timeout:?}"));
+            self.log(
+                Level::Info,
+                format!("stopping ({reason}): draining {count} {workers}, at most {timeout:?}"),
+            );
             for id in self.living() {
                 self.drain_or_kill(id, timeout, now);
             }
