@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn a_long_traceback_keeps_its_last_line_and_fits_a_packet() {
         for shift in 0..4 {
-            let traceback = format!("{}{}\nValueError: ende", "x".repeat(shift), "€".repeat(PACKET_BYTES_MAX));
+            let traceback =
+                format!("{}{}\nValueError: ende", "x".repeat(shift), "€".repeat(PACKET_BYTES_MAX));
             let packet = boot_failed(&"ß".repeat(PACKET_BYTES_MAX), Some(&traceback)).encode();
             assert!(packet.len() <= PACKET_BYTES_MAX);
             assert!(packet.len() > PACKET_BYTES_MAX - 8);

@@ -13,7 +13,8 @@ pub fn set(title: &str) {
     let title = CString::new(title).unwrap_or_default();
     // It cuts to 15 bytes by itself and cannot fail otherwise (PR_SET_NAME(2const)).
     nix::sys::prctl::set_name(&title).ok();
-    if let Some((start, end)) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(argument_area) {
+    if let Some((start, end)) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(argument_area)
+    {
         overwrite(title.as_bytes(), start, end);
     }
 }
