@@ -13,7 +13,11 @@ fn plan(count: u32) -> Plan {
 fn sends(actions: &[Action], wanted: ToWorker) -> Vec<u64> {
     let ids = actions.iter().filter_map(|action| match action {
         Action::Send { id, message } if *message == wanted => Some(id.0),
-        _ => None,
+        Action::Send { .. }
+        | Action::Spawn { .. }
+        | Action::Kill { .. }
+        | Action::Log { .. }
+        | Action::Exit { .. } => None,
     });
     ids.collect()
 }
