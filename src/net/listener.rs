@@ -118,15 +118,15 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -163,6 +163,7 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list of the system's errors is open")]
 fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -266,6 +267,7 @@ fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list of the system's errors is open")]
 fn explain_unix(path: &Path, error: &io::Error) -> String {
     let directory = path.parent().unwrap_or(path).display();
     match error.kind() {
