@@ -149,3 +149,98 @@ fn shown_default(setting: &Setting) -> Option<&'static str> {
         Fallback::Computed { words, .. } => Some(words),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn read(line: &str) -> Result<Invocation, clap::Error> {
+        parse(format!("rwsgi {line}").split_whitespace().map(OsString::from))
+    }
+
+    fn chosen(file: Option<&str>, flags: &[(&str, &[&str])]) -> Chosen {
+        let flags = flags.iter().map(|(name, values)| FlagValues {
+            setting: SETTINGS.iter().find(|setting| setting.name() == *name).unwrap(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        });
+        Chosen { file: file.map(PathBuf::from), flags: flags.collect() }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_a_target_and_options() {
+        let run = Invocation::Run;
+        assert_eq!(read("-c app.toml").unwrap(), run(chosen(Some("app.toml"), &[])));
+        assert_eq!(read("app:app").unwrap(), run(chosen(None, &[("app.target", &["app:app"])])));
+        let flags: &[(&str, &[&str])] = &[
+            ("app.target", &["app"]),
+            ("app.directory", &["x"]),
+            ("app.environment", &["A=1", "B=2,3"]),
+            ("server.bind", &[":1", ":2"]),
+            ("server.pid_file", &["p"]),
+            ("workers.count", &["4"]),
+            ("log.access", &["-"]),
+        ];
+        let line = "-b :1 app -w4 --chdir x --bind=:2 -e A=1 --env B=2,3 --pid p --access-log -";
+        assert_eq!(read(line).unwrap(), run(chosen(None, flags)));
+    }
+
+    #[test]
+    fn check_takes_its_options_before_and_after() {
+        let flags: &[(&str, &[&str])] = &[("workers.count", &["2"]), ("workers.threads", &["3"])];
+        let check = Invocation::Check(chosen(Some("app.toml"), flags));
+        assert_eq!(read("check -c app.toml -w 2 -t 3").unwrap(), check);
+        assert_eq!(read("-c app.toml -w 2 check -t 3").unwrap(), check);
+        let target: &[(&str, &[&str])] = &[("app.target", &["app"])];
+        assert_eq!(read("check app").unwrap(), Invocation::Check(chosen(None, target)));
+    }
+
+    #[test]
+    fn a_module_named_like_a_command_is_reached_with_its_callable() {
+        let target: &[(&str, &[&str])] = &[("app.target", &["check:application"])];
+        assert_eq!(read("check:application").unwrap(), Invocation::Run(chosen(None, target)));
+    }
+
+    #[test]
+    fn defaults_in_two_forms() {
+        assert_eq!(read("defaults").unwrap(), Invocation::Defaults(Reference::Toml));
+        assert_eq!(read("defaults --format markdown").unwrap(), Invocation::Defaults(Reference::Markdown));
+    }
+
+    #[test]
+    fn help_and_version_exit_0_and_mistakes_2() {
+        for (line, kind, code) in [
+            ("--help", ErrorKind::DisplayHelp, 0),
+            ("check --help", ErrorKind::DisplayHelp, 0),
+            ("--version", ErrorKind::DisplayVersion, 0),
+            ("--wrokers 2", ErrorKind::UnknownArgument, 2),
+            ("-w", ErrorKind::InvalidValue, 2),
+            ("-w 1 -w 2", ErrorKind::ArgumentConflict, 2),
+            ("app app", ErrorKind::UnknownArgument, 2),
+            ("ctl status", ErrorKind::UnknownArgument, 2),
+        ] {
+            let error = read(line).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (kind, code), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_shows_every_option_with_its_default() {
+        let help = command().render_long_help().to_string();
+        for setting in SETTINGS {
+            assert!(help.contains(&setting.variable()), "{}", setting.name());
+            if let Some(flag) = setting.flag {
+                assert!(help.contains(&format!("--{} <{}>", flag.long, flag.value)), "{}", setting.name());
+            }
+        }
+        assert!(
+            help.contains("Default: 75s. Setting http.keep_alive, environment RWSGI_HTTP_KEEP_ALIVE."),
+            "{help}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io::{Write, stdout};
 
-use crate::app::{Identity, Loader};
+use crate::app::{Identity, LoadError, Loader};
 use crate::config::{self, Settings, Sink, Sources};
 use crate::log::{self, Role};
 use crate::net::Bind;
@@ -27,18 +27,27 @@ pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
         messages::error(&format!("standard error cannot be used for the log: {error}"));
         return SYSTEM_ERROR;
     }
-    match loader.load(&settings, CHECKED) {
+    import(&settings, loader)
+}
+
+fn import(settings: &Settings, loader: &dyn Loader) -> i32 {
+    match loader.load(settings, CHECKED) {
         Ok(application) => {
             application.finalize();
-            let written = stdout().lock().write_all(facts(&settings).as_bytes());
+            let written = stdout().lock().write_all(facts(settings).as_bytes());
             if written.is_ok() { OK } else { SYSTEM_ERROR }
         }
         Err(error) => {
-            let traceback = error.traceback.map(|text| format!("\n{}", text.trim_end())).unwrap_or_default();
-            messages::error(&format!("{}{traceback}", error.summary));
+            messages::error(&load_error(&error));
             CONFIGURATION_ERROR
         }
     }
+}
+
+/// The summary, and the traceback below it.
+fn load_error(error: &LoadError) -> String {
+    let traceback = error.traceback.as_ref().map(|text| format!("\n{}", text.trim_end()));
+    format!("{}{}", error.summary, traceback.unwrap_or_default())
 }
 
 /// One line per resolved fact.
@@ -71,5 +80,72 @@ fn bind_text(bind: &Bind) -> String {
         Bind::Name(host, port) => format!("{host}:{port}"),
         Bind::Unix(path) => format!("unix:{}", path.display()),
         Bind::Descriptor(number) => format!("fd:{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::LoadErrorKind;
+    use crate::config::FlagValues;
+    use crate::config::table;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Loader for Broken {
+        fn load(&self, _: &Settings, _: Identity) -> Result<Box<dyn crate::app::Application>, LoadError> {
+            Err(failure())
+        }
+    }
+
+    fn failure() -> LoadError {
+        LoadError {
+            kind: LoadErrorKind::Import,
+            summary: "the module app cannot be imported".to_owned(),
+            traceback: Some("Traceback:\nNameError\n".to_owned()),
+        }
+    }
+
+    fn sources(directory: &std::path::Path, flags: &[(&str, &str, &[&str])]) -> Sources {
+        let flags = flags.iter().map(|(section, key, values)| FlagValues {
+            setting: table::find(section, key).unwrap(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        });
+        Sources::new(None, [], flags.collect(), directory.to_owned(), false)
+    }
+
+    #[test]
+    fn facts_are_one_line_each() {
+        let directory = tempfile::tempdir().unwrap();
+        let bind: &[&str] = &[":80,[::1]:80", "unix:/run/x.sock", "fd:3,web:80"];
+        let flags: &[(&str, &str, &[&str])] = &[
+            ("app", "target", &["site.wsgi:make()"]),
+            ("server", "bind", bind),
+            ("workers", "count", &["4"]),
+        ];
+        let settings = sources(directory.path(), flags).load().unwrap();
+        assert_eq!(
+            facts(&settings),
+            format!(
+                "target: site.wsgi:make() in {}\npython: the one that rwsgi was built with (no virtualenv)\nbind: \
+                 0.0.0.0:80, [::1]:80, unix:/run/x.sock, fd:3, web:80\nworkers: 4 workers × 1 thread\nconfiguration \
+                 OK\n",
+                directory.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_a_configuration_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = sources(directory.path(), &[("app", "target", &["app"])]).load().unwrap();
+        assert_eq!(import(&settings, &Broken), 2);
+        assert_eq!(run(&sources(directory.path(), &[("app", "target", &["app.py"])]), &Broken), 2);
+    }
+
+    #[test]
+    fn the_traceback_follows_the_summary() {
+        assert_eq!(load_error(&failure()), "the module app cannot be imported\nTraceback:\nNameError");
     }
 }

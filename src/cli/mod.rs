@@ -15,13 +15,16 @@ mod messages;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::app::Loader;
-use crate::config::{Settings, Sources, render};
+use crate::config::{Sources, render};
 use crate::ipc::WorkerMain;
 use crate::log::{self, Role};
+use crate::master;
 
 use arguments::{Invocation, Reference};
 
@@ -64,7 +67,7 @@ pub fn run(
 }
 
 fn sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
-    let current_directory = env::current_dir().map_err(|error| {
+    let current_directory = current_directory().map_err(|error| {
         messages::error(&format!("the current directory cannot be found out: {error}"));
         SYSTEM_ERROR
     })?;
@@ -75,6 +78,18 @@ fn sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
         return Err(CONFIGURATION_ERROR);
     }
     Ok(sources)
+}
+
+/// The current directory as the shell names it, if that is the same: below a symbolic link that a deployment moves, a
+/// reload then finds the new release.
+fn current_directory() -> io::Result<PathBuf> {
+    let real = env::current_dir()?;
+    let Some(named) = env::var_os("PWD").map(PathBuf::from) else { return Ok(real) };
+    let is_same = match (named.metadata(), real.metadata()) {
+        (Ok(named), Ok(real)) => (named.dev(), named.ino()) == (real.dev(), real.ino()),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+    };
+    Ok(if named.is_absolute() && is_same { named } else { real })
 }
 
 fn serve(sources: Sources, worker: Box<dyn WorkerMain>) -> i32 {
@@ -89,14 +104,7 @@ fn serve(sources: Sources, worker: Box<dyn WorkerMain>) -> i32 {
         messages::error(&format!("the error log cannot be opened: {error}"));
         return SYSTEM_ERROR;
     }
-    supervise(sources, settings, worker)
-}
-
-/// Hands over to the master.
-fn supervise(sources: Sources, settings: Settings, worker: Box<dyn WorkerMain>) -> i32 {
-    drop((sources, settings, worker));
-    messages::error("this build has no master");
-    SYSTEM_ERROR
+    master::run(sources, settings, worker)
 }
 
 fn print(text: &str) -> i32 {

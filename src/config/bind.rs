@@ -130,3 +130,84 @@ fn descriptor(number: &str) -> Result<Bind, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Bind, String> {
+        parse(text, Path::new("/srv/app"))
+    }
+
+    #[test]
+    fn addresses() {
+        let tcp = |text: &str| Bind::Tcp(text.parse().unwrap());
+        for (text, bind) in [
+            ("127.0.0.1:8000", tcp("127.0.0.1:8000")),
+            ("0.0.0.0:0", tcp("0.0.0.0:0")),
+            (":8000", tcp("0.0.0.0:8000")),
+            ("[::1]:8000", tcp("[::1]:8000")),
+            ("[::]:65535", tcp("[::]:65535")),
+            ("localhost:80", Bind::Name("localhost".to_owned(), 80)),
+            ("web-1.example.org:80", Bind::Name("web-1.example.org".to_owned(), 80)),
+            ("unix:/run/app.sock", Bind::Unix("/run/app.sock".into())),
+            ("unix:///run/app.sock", Bind::Unix("/run/app.sock".into())),
+            ("unix:app.sock", Bind::Unix("/srv/app/app.sock".into())),
+            ("fd:3", Bind::Descriptor(3)),
+        ] {
+            assert_eq!(read(text), Ok(bind), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_what_to_write() {
+        for (text, said) in [
+            ("", "is empty: write an address, as \"127.0.0.1:8000\""),
+            (
+                "8000",
+                "is a port without an address: write \"127.0.0.1:8000\", or \":8000\" to listen on every address",
+            ),
+            ("localhost", "has no port: write \"localhost:8000\""),
+            ("127.0.0.1", "has no port: write \"127.0.0.1:8000\""),
+            ("127.0.0.1:", "has no port after the colon: write one, as \"127.0.0.1:8000\""),
+            ("127.0.0.1:http", "has no port: \"http\" is not a number"),
+            ("127.0.0.1:+80", "has no port: \"+80\" is not a number"),
+            ("127.0.0.1:65536", "has a port of 65536: it must be at most 65535"),
+            ("127.0.0.256:80", "127.0.0.256 is not an IPv4 address"),
+            ("::1", "is an IPv6 address without brackets and port: write \"[::1]:8000\""),
+            ("[::1]", "has no port: write \"[::1]:8000\""),
+            ("[::1:80", "has a bracket that is not closed: write \"[::1]:8000\""),
+            ("[zz]:80", "[zz] is not an IPv6 address"),
+            ("a:b:80", "is an IPv6 address without brackets: write \"[a:b]:80\""),
+            ("*:80", "has no address: write \":80\" to listen on every address"),
+            ("my host:80", "\"my host\" is not the name of a host"),
+            ("-x:80", "\"-x\" is not the name of a host"),
+            (
+                "http://localhost:80",
+                "is a URL: write the address alone, as \"127.0.0.1:8000\" or \"unix:/run/app.sock\"",
+            ),
+            ("/run/app.sock", "looks like a path: write \"unix:/run/app.sock\" for a unix socket"),
+            ("unix:", "has no path: write \"unix:/run/app.sock\""),
+            ("unix:/run/", "is a directory: write the socket's path, \"unix:/run/app.sock\""),
+            (
+                "unix:@app",
+                "names an abstract socket, which has no permissions: write a path, \"unix:/run/app.sock\"",
+            ),
+            ("fd:0", "is a standard stream: inherited sockets begin at \"fd:3\""),
+            ("fd:x", "has no descriptor: write the number of an inherited socket, as \"fd:3\""),
+            ("fd:-1", "has no descriptor: write the number of an inherited socket, as \"fd:3\""),
+        ] {
+            assert_eq!(read(text), Err(said.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unix_path_fits_into_an_address() {
+        let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1));
+        assert!(read(&path(107)).is_ok());
+        assert_eq!(
+            read(&path(108)),
+            Err("is a path of 108 bytes: a unix socket's has at most 107".to_owned())
+        );
+    }
+}

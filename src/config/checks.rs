@@ -101,3 +101,58 @@ pub(super) fn url_paths(items: &[&str]) -> Result<Vec<String>, String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts() {
+        for (text, prefix) in [("", ""), ("/", ""), ("/a", "/a"), ("/a/", "/a"), ("/a/b//", "/a/b")] {
+            assert_eq!(mount(text), Ok(prefix.to_owned()), "{text}");
+        }
+        for (text, said) in [
+            ("a", "must begin with a slash: write \"/a\""),
+            ("/a?b", "has a ?: write the path alone, as \"/prefix\""),
+            ("/a#b", "has a #: write the path alone, as \"/prefix\""),
+            ("/a b", "has a space or control character: write a path, as \"/prefix\""),
+            ("/a/../b", "has an empty, . or .. segment: write the path as clients see it, as \"/prefix\""),
+            ("/..", "has an empty, . or .. segment: write the path as clients see it, as \"/prefix\""),
+            ("/a//b", "has an empty, . or .. segment: write the path as clients see it, as \"/prefix\""),
+        ] {
+            assert_eq!(mount(text), Err(said.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn server_header_values() {
+        for text in ["", "rwsgi", "a b (c)/1.0"] {
+            assert_eq!(field(text), Ok(text.to_owned()));
+        }
+        for text in ["a\r\nX: y", " a", "a ", "é", "a\tb", "\u{7f}"] {
+            assert!(field(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn process_names() {
+        assert!(process_name("shop").is_ok());
+        for text in ["", " ", "a\nb", "a\0"] {
+            assert!(process_name(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn excluded_paths() {
+        let good = ["/", "/healthz", "/static/*", "/*"];
+        assert_eq!(url_paths(&good), Ok(good.map(str::to_owned).to_vec()));
+        for (item, said) in [
+            ("healthz", "has \"healthz\": a path begins with a slash, \"/healthz\""),
+            ("/a*", "has \"/a*\": a star stands only at the end, after a slash, as \"/static/*\""),
+            ("/*/a", "has \"/*/a\": a star stands only at the end, after a slash, as \"/static/*\""),
+            ("/a?b", "has \"/a?b\": the query is not looked at, write the path alone"),
+        ] {
+            assert_eq!(url_paths(&[item]), Err(said.to_owned()), "{item}");
+        }
+    }
+}

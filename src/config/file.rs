@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -69,50 +70,65 @@ fn read_text(path: &Path) -> Result<String, String> {
 /// Parses the text of a file and matches its keys with the table.
 pub(super) fn parse(text: &str, shown: &Path) -> Found {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut found = Found { is_sound: errors.is_empty(), ..Found::default() };
-    let mut broken_lines = Vec::new();
+    let mut reader =
+        Reader { text, shown, broken_lines: Vec::new(), lost_after: usize::MAX, found: Found::default() };
+    reader.found.is_sound = errors.is_empty();
     for error in &errors {
-        let start = error.span().map_or(text.len(), |span| span.start);
-        let (line, column) = position(text, start);
-        // What follows the first error of a line is a consequence of it.
-        if !broken_lines.contains(&line) {
-            broken_lines.push(line);
-            let said = syntax_error(error, text);
-            let origin = Origin::File(shown.to_owned(), line);
-            found.problems.push((origin.clone(), format!("{origin}:{column}: {said}")));
-        }
+        reader.syntax_error(error);
     }
-    let mut reader = Reader { text, shown, broken_lines, found };
     for (name, value) in document.get_ref() {
         reader.section(name.get_ref(), name.span().start, value.get_ref(), value.span());
     }
     reader.found
 }
 
-fn syntax_error(error: &toml::de::Error, text: &str) -> String {
-    let at = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-    if error.message().starts_with("duplicate key") {
-        return format!("{} is written twice: remove one of the two", quoted(at));
-    }
-    match quoted(at).as_str() {
-        "" => format!("not TOML: {}", error.message()),
-        at => format!("not TOML: {} (at {at})", error.message()),
-    }
-}
-
 struct Reader<'a> {
     text: &'a str,
     shown: &'a Path,
+    /// Lines that are not TOML, so that nothing else is said of them.
     broken_lines: Vec<usize>,
+    /// The line of a broken section header: which section the keys below it belong to is not known.
+    lost_after: usize,
     found: Found,
 }
 
 impl Reader<'_> {
-    fn section(&mut self, name: &str, at: usize, value: &DeValue<'_>, span: std::ops::Range<usize>) {
+    fn syntax_error(&mut self, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(self.text.len()..self.text.len());
+        let (number, column) = position(self.text, span.start);
+        // What follows the first error of a line is a consequence of it.
+        if self.broken_lines.contains(&number) || number > self.lost_after {
+            return;
+        }
+        self.broken_lines.push(number);
+        let line = self.text.lines().nth(number - 1).unwrap_or_default().trim();
+        let at = quoted(self.text.get(span).unwrap_or_default());
+        let is_header = line.starts_with('[');
+        let said = if error.message().starts_with("duplicate key") {
+            let remedy =
+                if is_header { "put all its keys under one header" } else { "remove one of the two" };
+            format!("{at} is written twice: {remedy}")
+        } else {
+            if is_header {
+                self.lost_after = number;
+            }
+            let hint = unquoted(line).map(|value| format!(" (a string is written in quotes: \"{value}\")"));
+            format!("not TOML: {}{}", error.message(), hint.unwrap_or_default())
+        };
+        let origin = Origin::File(self.shown.to_owned(), number);
+        self.found.problems.push((origin.clone(), format!("{origin}:{column}: {said}")));
+    }
+
+    fn section(&mut self, name: &str, at: usize, value: &DeValue<'_>, span: Range<usize>) {
         if !SECTIONS.iter().any(|(section, _)| *section == name) {
             let said = match value {
                 DeValue::Table(_) => format!("[{name}]: {}", nearest::section(name)),
-                _ => {
+                DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_) => {
                     let written = quoted(self.text.get(span).unwrap_or_default());
                     format!("{name} = {written}: {}", nearest::key("", name))
                 }
@@ -129,7 +145,7 @@ impl Reader<'_> {
             match table::find(name, key.get_ref()) {
                 Some(setting) => {
                     let origin = self.origin(at);
-                    if !self.is_broken(at) {
+                    if !self.is_broken(at..value.span().end) {
                         let raw = Raw::from_toml(value.get_ref());
                         self.found.given.push(Given { setting, raw, written, origin });
                     }
@@ -143,7 +159,7 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: usize, said: &str) {
-        if !self.is_broken(at) {
+        if !self.is_broken(at..at) {
             let origin = self.origin(at);
             self.found.problems.push((origin.clone(), format!("{origin}: {said}")));
         }
@@ -153,9 +169,21 @@ impl Reader<'_> {
         Origin::File(self.shown.to_owned(), position(self.text, at).0)
     }
 
-    fn is_broken(&self, at: usize) -> bool {
-        self.broken_lines.contains(&position(self.text, at).0)
+    /// Whether one of these lines is broken, or where they belong is not known.
+    fn is_broken(&self, span: Range<usize>) -> bool {
+        // What was made up for a missing value has an empty span at the start of the text.
+        let (first, last) =
+            (position(self.text, span.start).0, position(self.text, span.end.max(span.start)).0);
+        last > self.lost_after || self.broken_lines.iter().any(|line| (first..=last).contains(line))
     }
+}
+
+/// The value of a line `key = value` that was meant as a string.
+fn unquoted(line: &str) -> Option<&str> {
+    let value = line.split_once('=')?.1.split('#').next()?.trim();
+    let is_bare =
+        value.starts_with(|c: char| c.is_alphanumeric() || matches!(c, ':' | '/' | '.' | '-' | '*' | '_'));
+    (is_bare && !value.contains(['"', '\''])).then_some(value)
 }
 
 /// Line and column, from 1, of a byte of the text; the column counts characters.

@@ -5,6 +5,12 @@ use super::table::{self, SECTIONS, SETTINGS};
 /// How alike two names must be (of 1) to ask whether one was meant.
 const LIKENESS_MIN: f64 = 0.6;
 
+/// How alike a name and its beginning are, as `warning` and `warn`.
+const BEGINNING_LIKENESS: f64 = 0.7;
+
+/// The shortest beginning that counts, in bytes.
+const BEGINNING_MIN: usize = 3;
+
 /// What is said of a section that does not exist.
 pub(super) fn section(name: &str) -> String {
     match best(name, SECTIONS.iter().map(|(section, _)| *section)) {
@@ -48,8 +54,37 @@ pub(super) fn variable(name: &str) -> String {
 /// The word that was meant, of a few; `None` when none is like it.
 pub(super) fn best<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .map(|candidate| (likeness(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+fn likeness(name: &str, candidate: &str) -> f64 {
+    let begins = name.starts_with(candidate) || candidate.starts_with(name);
+    let least =
+        if begins && name.len().min(candidate.len()) >= BEGINNING_MIN { BEGINNING_LIKENESS } else { 0.0 };
+    strsim::normalized_damerau_levenshtein(name, candidate).max(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found_and_nothing_far() {
+        let words = ["bind", "backlog", "user", "group", "umask"];
+        for (name, near) in [
+            ("bnid", Some("bind")),
+            ("binds", Some("bind")),
+            ("back_log", Some("backlog")),
+            ("usr", Some("user")),
+            ("grp", Some("group")),
+            ("u", None),
+            ("listen", None),
+            ("", None),
+        ] {
+            assert_eq!(best(name, words.into_iter()), near, "{name}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Readers of values that name something on this machine: directories, files, accounts. They look, and change nothing.
 
-use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use nix::unistd::{Gid, Group, Uid, getegid, geteuid, getgroups};
@@ -18,7 +18,9 @@ pub(super) fn path(text: &str, base: &Path) -> Result<PathBuf, String> {
     if text.contains('\0') {
         return Err("has a NUL character: write a path".to_owned());
     }
-    Ok(tidy(&base.join(text)))
+    // Taking the parts and joining them again leaves out `.` and doubled slashes; `..` stays, since it means something
+    // else behind a symbolic link.
+    Ok(base.join(text).components().collect())
 }
 
 /// A directory that is there.
@@ -196,18 +198,12 @@ fn or_removal(given: &Given) -> String {
     format!(" or {}", given.origin.removal())
 }
 
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "may not be read (permission denied)".to_owned(),
-        _ => error.to_string(),
+fn reason(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotFound {
+        "does not exist".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "may not be read (permission denied)".to_owned()
+    } else {
+        error.to_string()
     }
-}
-
-/// Takes `.` and doubled slashes out of an absolute path; `..` stays, since it means something else behind a symlink.
-fn tidy(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .map(|part| -> &OsStr { part.as_os_str() })
-        .collect()
 }

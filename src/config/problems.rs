@@ -10,8 +10,10 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Lines that quote what was written may hold control characters; they are replaced.
     pub(super) fn new(lines: Vec<String>) -> Self {
-        Self { lines }
+        let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        Self { lines: lines.iter().map(|line| line.chars().map(printable).collect()).collect() }
     }
 
     /// The problems, each one line without a newline.

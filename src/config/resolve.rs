@@ -22,6 +22,8 @@ use super::{checks, places, target, values};
 pub(super) struct Surroundings {
     /// The configuration file, absolute.
     pub(super) file: Option<PathBuf>,
+    /// The configuration file as the user gave it, for messages.
+    pub(super) shown: Option<PathBuf>,
     /// The directory that rwsgi was started in.
     pub(super) current_directory: PathBuf,
     /// `$VIRTUAL_ENV`.
@@ -116,8 +118,11 @@ impl Resolver {
     }
 
     fn server(&mut self) -> Option<Server> {
-        let bind_is_default = self.written("server", "bind").is_none();
         let bind = self.value("server", "bind", checks::binds);
+        // The reference file writes the default out; it must not switch socket activation off.
+        let usual = table::find("server", "bind").and_then(default);
+        let usual = usual.and_then(|given| checks::binds(&given, Path::new("/")).ok());
+        let bind_is_default = bind == usual;
         let backlog = self.number("server", "backlog");
         let has_group = self.written("server", "group").is_some();
         let user = self.optional("server", "user", |given, _| places::user(given, has_group));
@@ -269,7 +274,7 @@ impl Resolver {
 
     fn missing_target(&mut self) {
         let said = "app.target: is not set: write which application to run";
-        let line = match &self.surroundings.file {
+        let line = match &self.surroundings.shown {
             Some(file) => format!("{}: {said}, as target = \"app:application\" under [app]", file.display()),
             None => format!("{said}: rwsgi MODULE:CALLABLE"),
         };

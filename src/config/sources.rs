@@ -72,7 +72,8 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong.
     pub fn load(&self) -> Result<Settings, Problems> {
-        let file = self.file.as_ref().map(|file| self.current_directory.join(file));
+        let absolute = |file: &PathBuf| self.current_directory.join(file).components().collect::<PathBuf>();
+        let file = self.file.as_ref().map(absolute);
         let mut found = match (&file, &self.file) {
             (Some(path), Some(shown)) => file::read(path, shown),
             _ => Found { is_sound: true, ..Found::default() },
@@ -85,6 +86,7 @@ impl Sources {
             self.variables.iter().find(|(name, value)| name == "VIRTUAL_ENV" && !value.is_empty());
         let surroundings = Surroundings {
             file,
+            shown: self.file.clone(),
             current_directory: self.current_directory.clone(),
             virtual_env: virtual_env.map(|(_, value)| PathBuf::from(value)),
             on_terminal: self.on_terminal,

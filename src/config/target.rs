@@ -61,9 +61,8 @@ fn is_identifier(text: &str) -> bool {
 
 /// An attribute path and one pair of parentheses that ends the text; what is between them is Python's to judge.
 fn is_call(text: &str) -> bool {
-    text.split_once('(').is_some_and(|(name, rest)| {
-        is_dotted(name) && rest.strip_suffix(')').is_some_and(|arguments| is_balanced(arguments))
-    })
+    text.split_once('(')
+        .is_some_and(|(name, rest)| is_dotted(name) && rest.strip_suffix(')').is_some_and(is_balanced))
 }
 
 /// Whether brackets and quotes pair up.

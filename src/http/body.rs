@@ -82,3 +82,6 @@ pub(super) fn take(remaining: &mut u64, available: usize) -> usize {
     *remaining -= length as u64;
     length
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,53 @@ impl fmt::Display for HttpError {
 impl std::error::Error for HttpError {}
 
 impl Reject {
+    /// Every reason, in the order of the declaration.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 42] = [
+        Self::TlsHello,
+        Self::BareLf,
+        Self::BareCr,
+        Self::ControlCharacter,
+        Self::RequestLine,
+        Self::RequestLineTooLong,
+        Self::Method,
+        Self::Version,
+        Self::VersionUnsupported,
+        Self::Connect,
+        Self::Target,
+        Self::Fragment,
+        Self::PercentEncoding,
+        Self::NulInPath,
+        Self::Asterisk,
+        Self::TargetAuthority,
+        Self::HeadersTooMany,
+        Self::HeadersTooLarge,
+        Self::ObsFold,
+        Self::MissingColon,
+        Self::EmptyName,
+        Self::SpaceBeforeColon,
+        Self::FieldName,
+        Self::HostMissing,
+        Self::HostRepeated,
+        Self::HostInvalid,
+        Self::HostMismatch,
+        Self::ContentLengthRepeated,
+        Self::ContentLengthInvalid,
+        Self::LengthAndEncoding,
+        Self::EncodingOnHttp10,
+        Self::EncodingInvalid,
+        Self::EncodingNotChunked,
+        Self::ChunkedRepeated,
+        Self::EncodingUnsupported,
+        Self::Expectation,
+        Self::BodyTooLarge,
+        Self::ChunkSize,
+        Self::ChunkExtension,
+        Self::ChunkExtensionTooLong,
+        Self::ChunkEnd,
+        Self::TrailerForbidden,
+    ];
+
     /// The status code to answer with.
     #[must_use]
     pub fn status(self) -> u16 {

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn field_lines() {
-        let cases: [(&[u8], Result<&[u8], Reject>); 10] = [
+        type Outcome = Result<&'static [u8], Reject>;
+        let cases: [(&[u8], Outcome); 10] = [
             (b"Host: a", Ok(b"Host")),
             (b"a:", Ok(b"a")),
             (b"a::b", Ok(b"a")),

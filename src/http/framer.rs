@@ -40,6 +40,11 @@ impl BodyFramer {
         Self { mode, closes }
     }
 
+    #[cfg(test)]
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Frames a block of `length` bytes. An empty block is never framed: as a chunk it would end the body.
     pub fn frame(&mut self, length: u64) -> Frame {
         let plain = |take, excess| Frame { prefix: ([0; 18], 0), take, suffix: b"", excess };

@@ -14,6 +14,8 @@
 pub mod answer;
 pub mod body;
 mod chunked;
+#[cfg(test)]
+mod corpus_tests;
 pub mod error;
 mod field;
 mod framer;

@@ -1,7 +1,7 @@
 //! Response heads from the application: checked as they are built, rendered once (RFC 9110 §6.4, RFC 9112 §4-§6).
 //!
-//! Fields are rendered when they are added, into one buffer; `encode` puts the status line before and the fields of
-//! the server behind. What is wrong with an application's field is told in one sentence that says how to mend it.
+//! The status line and each field are rendered when they are given, into one buffer; `encode` copies it and adds the
+//! fields of the server. Content-Length is kept apart, for 204 and 205 must not send the application's. What is wrong with an application's field is told in one sentence that says how to mend it.
 
 use std::fmt;
 

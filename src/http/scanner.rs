@@ -171,3 +171,6 @@ enum FieldScan {
     /// The empty line; the length of the whole head.
     End(usize),
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::message::{FromWorker, ToWorker};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use super::message::{FromWorker, PACKET_BYTES_MAX, ToWorker};
 
 /// One end of a `SOCK_SEQPACKET` pair, non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -17,7 +20,9 @@ impl Channel {
     /// # Errors
     /// Out of descriptors.
     pub fn pair() -> io::Result<(Self, Self)> {
-        todo!()
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (master, worker) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok((Self { socket: master }, Self { socket: worker }))
     }
 
     /// Sends a message of the worker.
@@ -25,8 +30,7 @@ impl Channel {
     /// # Errors
     /// The other end is closed, or does not read.
     pub fn send_to_master(&self, message: &FromWorker) -> io::Result<()> {
-        let _ = message;
-        todo!()
+        self.send(&message.encode())
     }
 
     /// Receives a message of the worker; `Ok(None)` when the other end is closed; `WouldBlock` when there is none yet.
@@ -34,7 +38,7 @@ impl Channel {
     /// # Errors
     /// The socket's errors; `InvalidData` for a packet that is no message.
     pub fn receive_from_worker(&self) -> io::Result<Option<FromWorker>> {
-        todo!()
+        self.receive(FromWorker::decode)
     }
 
     /// Sends a message of the master.
@@ -42,8 +46,7 @@ impl Channel {
     /// # Errors
     /// The other end is closed, or does not read.
     pub fn send_to_worker(&self, message: ToWorker) -> io::Result<()> {
-        let _ = message;
-        todo!()
+        self.send(&message.encode())
     }
 
     /// Receives a message of the master; as [`Channel::receive_from_worker`].
@@ -51,12 +54,78 @@ impl Channel {
     /// # Errors
     /// As [`Channel::receive_from_worker`].
     pub fn receive_from_master(&self) -> io::Result<Option<ToWorker>> {
-        todo!()
+        self.receive(ToWorker::decode)
+    }
+
+    /// A packet is sent whole or not at all (unix(7), `SOCK_SEQPACKET`).
+    fn send(&self, packet: &[u8]) -> io::Result<()> {
+        loop {
+            match send(self.socket.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    fn receive<T>(&self, decode: fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
+        let mut packet = vec![0; PACKET_BYTES_MAX];
+        loop {
+            // With MSG_TRUNC the packet's real length is returned, so that one that was cut shows.
+            return match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_TRUNC) {
+                Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
+                Ok(length) => decode(packet.get(..length).unwrap_or_default()).map(Some),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
     }
 }
 
 impl AsRawFd for Channel {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_one_by_one_and_the_end_shows() {
+        let (master, worker) = Channel::pair().unwrap();
+        assert_eq!(master.receive_from_worker().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        worker.send_to_master(&FromWorker::Ready).unwrap();
+        worker.send_to_master(&FromWorker::Leaving).unwrap();
+        master.send_to_worker(ToWorker::Serve).unwrap();
+        assert_eq!(worker.receive_from_master().unwrap(), Some(ToWorker::Serve));
+        drop(worker);
+        assert_eq!(master.receive_from_worker().unwrap(), Some(FromWorker::Ready));
+        assert_eq!(master.receive_from_worker().unwrap(), Some(FromWorker::Leaving));
+        assert_eq!(master.receive_from_worker().unwrap(), None);
+        assert_eq!(master.send_to_worker(ToWorker::Drain).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_packet_of_the_largest_size_fits_the_socket() {
+        let (master, worker) = Channel::pair().unwrap();
+        let message = FromWorker::BootFailed {
+            exit_code: 3,
+            summary: "x".to_owned(),
+            traceback: Some("x".repeat(1 << 20)),
+        };
+        worker.send_to_master(&message).unwrap();
+        assert_eq!(
+            master.receive_from_worker().unwrap(),
+            Some(FromWorker::decode(&message.encode()).unwrap())
+        );
+    }
+
+    #[test]
+    fn an_oversized_packet_is_refused() {
+        let (master, worker) = Channel::pair().unwrap();
+        worker.send(&vec![1; PACKET_BYTES_MAX + 1]).unwrap();
+        assert_eq!(master.receive_from_worker().unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

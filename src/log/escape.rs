@@ -1,7 +1,5 @@
 //! Escapes: nothing that a client or an application sends can forge a log line or reach a terminal as a command.
 
-use std::fmt::Write;
-
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Appends the text of a record: control characters except newline and tab become escapes as Rust writes them
@@ -44,8 +42,7 @@ pub(super) fn push_json(json: &str, out: &mut String) {
         out.push_str(&rest[..at]);
         let mut characters = rest[at..].chars();
         if let Some(control) = characters.next() {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\u{:04x}", u32::from(control));
+            out.push_str(&format!("\\u{:04x}", u32::from(control)));
         }
         rest = characters.as_str();
     }

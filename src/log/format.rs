@@ -2,7 +2,6 @@
 //!
 //! Escaping is in `escape`, the names of atoms in `atom`.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -136,9 +135,9 @@ impl AccessFormat {
             Atom::Microseconds => push_number(entry.duration.as_micros(), out),
             Atom::DecimalSeconds => {
                 push_number(entry.duration.as_secs().into(), out);
-                push_text(format_args!(".{:06}", entry.duration.subsec_micros()), out);
+                out.extend(format!(".{:06}", entry.duration.subsec_micros()).bytes());
             }
-            Atom::Process => push_text(format_args!("<{}>", std::process::id()), out),
+            Atom::Process => out.extend(format!("<{}>", std::process::id()).bytes()),
             Atom::RequestId => push_value(entry.request_id.as_bytes(), out),
             Atom::RequestField(name) => push_value(&(entry.request_field)(name).unwrap_or_default(), out),
             Atom::ResponseField(name) => push_value(&(entry.response_field)(name).unwrap_or_default(), out),
@@ -181,11 +180,5 @@ fn push_number(number: u128, out: &mut Vec<u8>) {
     out.extend(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn push_text(text: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = out.write_fmt(text);
-}
-
 #[cfg(test)]
-#[path = "format_tests.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 //! Where log bytes go: a file, standard output, standard error or nowhere. One record (or one batch of access-log
-//! lines) is one `write(2)`; files are appended to, so that all processes can share them.
+//! lines) is one `write(2)`; files are appended to, so that all processes can share them. A pipe, a socket or a
+//! terminal gets lines in pieces of at most `PIPE_BUF` bytes: those are atomic, and after a poll they do not block.
 //!
 //! Invariants: nothing here panics or logs. A reader that stands still (a full pipe) delays a process by
 //! [`STALLED_TIMEOUT`] once and then not at all until it reads again: logging never takes the server down.
@@ -12,12 +13,16 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{Gid, Uid, fchown};
 
 use crate::config::Sink;
 
 /// Longest wait for a reader that does not read, in milliseconds.
 const STALLED_TIMEOUT: u16 = 1000;
+
+/// Attempts on a descriptor that says it is writable and then is not (others made it non-blocking).
+const ATTEMPTS_MAX: u32 = 8;
 
 /// Permissions of a log file that is created, before the umask.
 const FILE_MODE: u32 = 0o640;
@@ -88,7 +93,7 @@ impl Output {
         }
     }
 
-    /// Writes whole lines with one `write(2)`, more only if the system takes a part of them.
+    /// Writes whole lines: with one `write(2)` to a file, in pieces to anything else.
     pub(super) fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         let Self { target, stalled, torn } = self;
         match target {
@@ -118,9 +123,10 @@ fn write_whole(fd: BorrowedFd<'_>, lines: &[u8], stalled: &mut bool, torn: &mut 
         write_rest(fd, b"\n", stalled)?;
         *torn = false;
     }
+    let piece_max = if is_regular(fd) { usize::MAX } else { libc::PIPE_BUF };
     let mut written = 0;
     while written < lines.len() {
-        match write_rest(fd, &lines[written..], stalled) {
+        match write_rest(fd, first_lines(&lines[written..], piece_max), stalled) {
             Ok(count) => written += count,
             Err(error) => {
                 *torn = written > 0 && lines[written - 1] != b'\n';
@@ -131,7 +137,21 @@ fn write_whole(fd: BorrowedFd<'_>, lines: &[u8], stalled: &mut bool, torn: &mut 
     Ok(())
 }
 
+fn is_regular(fd: BorrowedFd<'_>) -> bool {
+    fstat(fd).is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
+}
+
+/// As many whole lines as fit, or a part of the first if not even that fits.
+fn first_lines(lines: &[u8], bytes_max: usize) -> &[u8] {
+    if lines.len() <= bytes_max {
+        return lines;
+    }
+    let end = memchr::memrchr(b'\n', &lines[..bytes_max]).map_or(bytes_max, |at| at + 1);
+    &lines[..end]
+}
+
 fn write_rest(fd: BorrowedFd<'_>, bytes: &[u8], stalled: &mut bool) -> io::Result<usize> {
+    let mut attempts = 0;
     loop {
         let patience = if *stalled { PollTimeout::ZERO } else { PollTimeout::from(STALLED_TIMEOUT) };
         *stalled = match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], patience) {
@@ -140,14 +160,15 @@ fn write_rest(fd: BorrowedFd<'_>, bytes: &[u8], stalled: &mut bool) -> io::Resul
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
+        *stalled |= attempts == ATTEMPTS_MAX;
         if *stalled {
             return Err(io::ErrorKind::TimedOut.into());
         }
         match nix::unistd::write(fd, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => return Ok(count),
-            // A descriptor that others made non-blocking can fill up between poll and write.
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(Errno::EAGAIN) => attempts += 1,
+            Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -222,6 +243,24 @@ mod tests {
         let mut line = [0; 5];
         reader.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"back\n");
+    }
+
+    #[test]
+    fn a_long_batch_cannot_block_on_a_reader_that_stands_still() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let batch = b"GET / 200\n".repeat(100_000);
+        let (mut stalled, mut torn) = (false, false);
+        let error = write_whole(writer.as_fd(), &batch, &mut stalled, &mut torn).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(stalled && !torn, "it stopped between two lines");
+    }
+
+    #[test]
+    fn pieces_end_with_a_line_where_they_can() {
+        assert_eq!(first_lines(b"one\ntwo\n", 100), b"one\ntwo\n");
+        assert_eq!(first_lines(b"one\ntwo\n", 7), b"one\n");
+        assert_eq!(first_lines(b"one\ntwo\n", 4), b"one\n");
+        assert_eq!(first_lines(b"one\ntwo\n", 3), b"one");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! How a record of the error log looks, as text or as JSON. Pure: a record and an identity in, a line out.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use log::Level;
 use serde::Serialize;
@@ -58,15 +56,15 @@ pub(super) fn render(line: &Line<'_>, format: LogFormat, colour: bool, out: &mut
 fn render_text(line: &Line<'_>, colour: bool, out: &mut String) {
     let Identity { role, pid, generation } = line.identity;
     let (on, off) = if colour { (colour_of(line.level), "\x1b[0m") } else { ("", "") };
-    // Writing to a String cannot fail.
-    let _ = write!(out, "[{:.3} {on}{:<5}{off} ", line.time, line.level);
-    let _ = match role {
-        Role::Master => write!(out, "master pid={pid}"),
-        Role::Worker(slot) => write!(out, "worker/{slot} pid={pid}"),
-        Role::Command => write!(out, "command pid={pid}"),
-    };
+    out.push_str(&format!("[{:.3} {on}{:<5}{off} ", line.time, line.level));
+    match role {
+        Role::Master => out.push_str("master"),
+        Role::Worker(slot) => out.push_str(&format!("worker/{slot}")),
+        Role::Command => out.push_str("command"),
+    }
+    out.push_str(&format!(" pid={pid}"));
     if generation > 0 {
-        let _ = write!(out, " gen={generation}");
+        out.push_str(&format!(" gen={generation}"));
     }
     out.push_str("] ");
     push_message(line.message.trim_end_matches('\n'), out);

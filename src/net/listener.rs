@@ -1,9 +1,21 @@
-//! Listening sockets: bound, or inherited.
+//! Listening sockets: bound, or inherited. All are non-blocking and close-on-exec.
+//!
+//! TCP listeners carry `TCP_NODELAY`, which Linux hands on to the sockets accepted from them.
 
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
 use super::address::{Address, Bind};
+use super::occupant;
+use crate::sys::descriptors;
 
 /// A listening socket. Clones share the descriptor.
 #[derive(Debug, Clone)]
@@ -13,6 +25,95 @@ pub struct Listener {
     pub bind: Bind,
     /// Where it really listens (`getsockname`).
     pub local: Address,
+    /// The socket file that we made, with its device and inode.
+    file: Option<(PathBuf, u64, u64)>,
+}
+
+/// Why an address cannot be listened on; one sentence that says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindError(String);
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BindError {}
+
+impl Listener {
+    /// Listens on an address. A name may give several listeners.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(bind: &Bind, backlog: u32, socket_mode: u32) -> Result<Vec<Self>, BindError> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let fail = |reason: String| BindError(format!("cannot listen on {}: {reason}", written(bind)));
+        match bind {
+            Bind::Tcp(address) => {
+                let socket = bind_tcp(*address, backlog).map_err(|error| fail(explain_tcp(*address, &error)))?;
+                Ok(vec![Self::new(socket, bind, None).map_err(|error| fail(error.to_string()))?])
+            }
+            Bind::Name(name, port) => bind_name(bind, name, *port, backlog).map_err(fail),
+            Bind::Unix(path) => {
+                let (socket, file) = bind_unix(path, backlog, socket_mode).map_err(fail)?;
+                Ok(vec![Self::new(socket, bind, Some(file)).map_err(|error| fail(error.to_string()))?])
+            }
+            Bind::Descriptor(fd) => Ok(vec![Self::inherit(*fd)?]),
+        }
+    }
+
+    /// Takes an inherited listening socket over. Each descriptor may be named once.
+    ///
+    /// # Errors
+    /// It is not open, or no listening stream socket.
+    pub fn inherit(fd: RawFd) -> Result<Self, BindError> {
+        let fail = |reason: &str| BindError(format!("cannot listen on fd:{fd}: {reason}"));
+        if fd <= 2 {
+            return Err(fail("the descriptors 0 to 2 are the standard streams"));
+        }
+        let socket = descriptors::adopt(fd).map_err(|_| {
+            fail("no such descriptor was passed to this process: start it through socket activation, or set server.bind")
+        })?;
+        let is_listener = {
+            let socket = SockRef::from(&socket);
+            socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or(false)
+        };
+        if !is_listener {
+            return Err(fail("it is not a listening stream socket"));
+        }
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true).map_err(|error| fail(&error.to_string()))?;
+        // Unix sockets do not know the option.
+        socket.set_tcp_nodelay(true).ok();
+        Self::new(socket, &Bind::Descriptor(fd), None).map_err(|error| fail(&error.to_string()))
+    }
+
+    fn new(socket: Socket, bind: &Bind, file: Option<(PathBuf, u64, u64)>) -> io::Result<Self> {
+        let name = socket.local_addr()?;
+        let local = match name.as_socket() {
+            Some(address) => Address::Tcp(address),
+            None if name.is_unix() => Address::Unix(name.as_pathname().map(Path::to_path_buf)),
+            None => return Err(io::Error::other("neither an internet nor a unix socket")),
+        };
+        Ok(Self { socket: Arc::new(socket.into()), bind: bind.clone(), local, file })
+    }
+
+    /// The socket file that we made, if it is a unix socket that we bound.
+    #[must_use]
+    pub fn socket_file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, ..)| path.as_path())
+    }
+
+    /// Removes the socket file if we made it and it is still the same one.
+    pub fn remove_socket_file(&self) {
+        if let Some((path, device, inode)) = &self.file {
+            let is_ours = fs::symlink_metadata(path).is_ok_and(|it| it.dev() == *device && it.ino() == *inode);
+            if is_ours {
+                fs::remove_file(path).ok();
+            }
+        }
+    }
 }
 
 impl AsFd for Listener {
@@ -26,3 +127,150 @@ impl AsRawFd for Listener {
         self.socket.as_raw_fd()
     }
 }
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.local {
+            Address::Tcp(address) => write!(f, "http://{address}"),
+            Address::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            Address::Unix(None) => write!(f, "{}", written(&self.bind)),
+        }
+    }
+}
+
+/// An address as it is written in `server.bind`.
+fn written(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp(address) => address.to_string(),
+        Bind::Name(name, port) => format!("{name}:{port}"),
+        Bind::Unix(path) => format!("unix:{}", path.display()),
+        Bind::Descriptor(fd) => format!("fd:{fd}"),
+    }
+}
+
+fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let occupant = match occupant::of(address) {
+                Some(occupant) if occupant.pid == std::process::id() => {
+                    return "this process listens there already: server.bind names it twice".to_owned();
+                }
+                Some(occupant) => format!("by {occupant}"),
+                None => "by another process".to_owned(),
+            };
+            format!("the address is in use {occupant}: stop it, or set server.bind / --bind to another address")
+        }
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => format!(
+            "port {} needs a privilege: use a port from 1024, a proxy in front, socket activation, or CAP_NET_BIND_SERVICE",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {}: set server.bind / --bind to one of its own, or to 0.0.0.0 or [::] for all",
+            address.ip()
+        ),
+        _ => error.to_string(),
+    }
+}
+
+fn bind_name(bind: &Bind, name: &str, port: u16, backlog: i32) -> Result<Vec<Listener>, String> {
+    let found = (name, port).to_socket_addrs().map_err(|error| {
+        format!("the name {name} cannot be resolved ({error}): set server.bind / --bind to an address of this machine")
+    })?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let mut listeners = Vec::new();
+    let mut unavailable = None;
+    for address in addresses {
+        match bind_tcp(address, backlog).and_then(|socket| Listener::new(socket, bind, None)) {
+            Ok(listener) => listeners.push(listener),
+            // A name like localhost has an IPv6 address also where IPv6 is switched off.
+            Err(error) if is_unavailable(&error) => unavailable = Some(explain_tcp(address, &error)),
+            Err(error) => return Err(format!("{address}: {}", explain_tcp(address, &error))),
+        }
+    }
+    if listeners.is_empty() {
+        return Err(unavailable.unwrap_or_else(|| format!("the name {name} has no address")));
+    }
+    Ok(listeners)
+}
+
+fn is_unavailable(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Binds a unix socket. Its permissions are set before it listens: until then every `connect` is refused.
+fn bind_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Socket, (PathBuf, u64, u64)), String> {
+    let address =
+        SockAddr::unix(path).map_err(|_| "the path is too long for a unix socket (107 bytes)".to_owned())?;
+    make_room(path, &address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| error.to_string())?;
+    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    socket.bind(&address).map_err(|error| explain_unix(path, &error))?;
+    let metadata = fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .and_then(|()| fs::symlink_metadata(path))
+        .map_err(|error| error.to_string())?;
+    socket.listen(backlog).map_err(|error| error.to_string())?;
+    Ok((socket, (path.to_path_buf(), metadata.dev(), metadata.ino())))
+}
+
+/// Removes a socket file that nobody listens on any more.
+fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(explain_unix(path, &error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err("the file is there already and is not a socket: remove it, or set server.bind to another path"
+            .to_owned());
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| error.to_string())?;
+    // A full backlog must not block us; it shows that somebody listens.
+    probe.set_nonblocking(true).map_err(|error| error.to_string())?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| format!("the stale socket file cannot be removed: {error}"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err("the socket file belongs to somebody else: remove it, or set server.bind to another path".to_owned())
+        }
+        Ok(()) | Err(_) => {
+            let by = occupant::of_peer(&probe).map_or("another process".to_owned(), |it| it.to_string());
+            Err(format!("the socket is in use by {by}: stop it, or set server.bind / --bind to another path"))
+        }
+    }
+}
+
+fn explain_unix(path: &Path, error: &io::Error) -> String {
+    let directory = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("the directory {directory} does not exist: create it, or set server.bind to another path")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("no permission to create a socket in {directory}: change its owner or mode, or set server.bind")
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

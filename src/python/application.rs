@@ -18,32 +18,37 @@ impl Loader for PythonLoader {
         let directory = &settings.app.directory;
         std::env::set_current_dir(directory).map_err(|error| LoadError {
             kind: LoadErrorKind::Configuration,
-            summary: format!("app.directory = {}: {error}: set it to the application's folder", directory.display()),
+            summary: format!(
+                "app.directory = {}: {error}: set it to the application's folder",
+                directory.display()
+            ),
             traceback: None,
         })?;
         crate::sys::environment::set_variables(&settings.app.environment);
         interpreter::start(&settings.app)?;
-        Ok(Box::new(PythonApplication::load(settings, identity)?))
+        let application = PythonApplication::load(settings, identity)?;
+        Ok(Box::new(application))
     }
 }
 
 /// A WSGI callable and what its requests have in common.
 #[derive(Debug)]
 pub(super) struct PythonApplication {
-    callable: Py<PyAny>,
-    constants: Constants,
+    pub(super) callable: Py<PyAny>,
+    pub(super) constants: Constants,
 }
 
 impl PythonApplication {
     /// Imports the application into the running interpreter.
-    pub(super) fn load(settings: &Settings, identity: Identity) -> Result<Self, LoadError> {
+    fn load(settings: &Settings, identity: Identity) -> Result<Self, LoadError> {
         Python::attach(|py| {
             let callable = load::load(py, &settings.app)?;
-            let constants = Constants::new(py, settings, identity).map_err(|error| LoadError {
-                kind: LoadErrorKind::Import,
-                summary: format!("the application cannot be prepared: {error}"),
-                traceback: None,
-            })?;
+            let constants =
+                Constants::new(py, &settings.app.mount, &settings.workers, identity).map_err(|error| LoadError {
+                    kind: LoadErrorKind::Import,
+                    summary: format!("the application cannot be prepared: {error}"),
+                    traceback: None,
+                })?;
             Ok(Self { callable, constants })
         })
     }
@@ -98,7 +103,6 @@ struct OnThisThread<'a>(&'a mut dyn FnMut());
 
 // SAFETY: `detach` runs its closure on the calling thread; Send only stands in for "holds no Python object by
 // borrow", and what the worker waits with holds none.
-#[allow(unsafe_code, reason = "Python::detach asks for Send although its closure stays on this thread")]
 unsafe impl Send for OnThisThread<'_> {}
 
 impl OnThisThread<'_> {

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::app::{Address, Body, Disconnection, Identity, Request, Scheme, mount_split, percent_decode};
-use crate::config::Settings;
+use crate::config;
 use crate::http::{RequestBodyLength, Target, Version};
 
 use super::errors::Errors;
@@ -36,18 +36,23 @@ pub(super) struct Constants {
 }
 
 impl Constants {
-    pub(super) fn new(py: Python<'_>, settings: &Settings, identity: Identity) -> PyResult<Self> {
+    pub(super) fn new(
+        py: Python<'_>,
+        mount: &str,
+        workers: &config::Workers,
+        identity: Identity,
+    ) -> PyResult<Self> {
         let base = PyDict::new(py);
         base.set_item("wsgi.version", (1, 0))?;
-        base.set_item("wsgi.multithread", settings.workers.threads > 1)?;
-        base.set_item("wsgi.multiprocess", settings.workers.count > 1)?;
+        base.set_item("wsgi.multithread", workers.threads > 1)?;
+        base.set_item("wsgi.multiprocess", workers.count > 1)?;
         base.set_item("wsgi.run_once", false)?;
         base.set_item("wsgi.input_terminated", true)?;
         base.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         base.set_item("SERVER_SOFTWARE", SERVER_SOFTWARE)?;
         base.set_item("rwsgi.generation", identity.generation)?;
         base.set_item("rwsgi.worker", identity.slot)?;
-        Ok(Self { base: base.unbind(), mount: settings.app.mount.clone() })
+        Ok(Self { base: base.unbind(), mount: mount.to_owned() })
     }
 }
 

@@ -94,24 +94,36 @@ pub(super) fn check_virtualenv(virtualenv: &Path, embedded: &str) -> Result<(), 
 
 /// `version = 3.11.7` (venv) or `version_info = 3.11.7.final.0` (virtualenv, uv), as `3.11`.
 fn virtualenv_version(settings: &str) -> Option<String> {
+    virtualenv_setting(settings, &["version", "version_info"]).map(major_minor)
+}
+
+/// A value of `pyvenv.cfg`, by the first of these names that is there.
+fn virtualenv_setting<'a>(settings: &'a str, names: &[&str]) -> Option<&'a str> {
     settings.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
-        let key = key.trim();
-        (key.eq_ignore_ascii_case("version") || key.eq_ignore_ascii_case("version_info"))
-            .then(|| major_minor(value.trim()))
+        names.iter().any(|name| key.trim().eq_ignore_ascii_case(name)).then_some(value.trim())
     })
 }
 
 /// The executable for `sys.executable` without a virtualenv. Never this program: `multiprocessing` and
 /// `subprocess` start `sys.executable`.
 fn base_python() -> Option<PathBuf> {
-    let built_with = Path::new(BUILD_PYTHON);
-    if built_with.is_absolute() && built_with.exists() {
-        return Some(built_with.to_path_buf());
-    }
     let name = format!("python{}", embedded_version());
+    let built_with = outside_virtualenv(Path::new(BUILD_PYTHON), &name);
+    if built_with.is_absolute() && built_with.exists() {
+        return Some(built_with);
+    }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(&name)).find(|candidate| candidate.exists())
+}
+
+/// The Python that a virtualenv's Python was made from, or `python` itself: the program may have been built in a
+/// virtualenv, which is of no concern to applications.
+fn outside_virtualenv(python: &Path, name: &str) -> PathBuf {
+    let settings = python.parent().and_then(Path::parent).map(|root| root.join("pyvenv.cfg"));
+    let settings = settings.and_then(|file| std::fs::read_to_string(file).ok());
+    let home = settings.as_deref().and_then(|settings| virtualenv_setting(settings, &["home"]));
+    home.map_or_else(|| python.to_path_buf(), |home| Path::new(home).join(name))
 }
 
 fn initialize(executable: Option<&Path>) -> Result<(), String> {
@@ -121,8 +133,6 @@ fn initialize(executable: Option<&Path>) -> Result<(), String> {
     unsafe { ffi::PyConfig_InitPythonConfig(&raw mut config) };
     config.install_signal_handlers = 0;
     config.parse_argv = 0;
-    // print() shows at once.
-    config.buffered_stdio = 0;
     let result = configure(&mut config, executable).and_then(|()| {
         // SAFETY: `config` was initialised above.
         check(unsafe { ffi::Py_InitializeFromConfig(&raw const config) })
@@ -166,7 +176,19 @@ fn check(status: ffi::PyStatus) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_virtualenv, major_minor, virtualenv_version};
+    use std::path::Path;
+
+    use super::{check_virtualenv, major_minor, outside_virtualenv, virtualenv_version};
+
+    #[test]
+    fn a_build_in_a_virtualenv_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let python = folder.path().join("bin/python3");
+        assert_eq!(outside_virtualenv(&python, "python3.11"), python);
+        std::fs::write(folder.path().join("pyvenv.cfg"), "home = /opt/python/bin\nversion = 3.11.7\n")
+            .unwrap();
+        assert_eq!(outside_virtualenv(&python, "python3.11"), Path::new("/opt/python/bin/python3.11"));
+    }
 
     #[test]
     fn versions_are_read_from_both_spellings() {

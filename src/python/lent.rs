@@ -19,7 +19,8 @@ use crate::app::Exchange;
 pub(super) fn lend<R>(py: Python<'_>, exchange: &mut dyn Exchange, body: impl FnOnce(&Arc<Lent>) -> R) -> R {
     let pointer = NonNull::from(exchange);
     // SAFETY: only the lifetime changes; the pointer is revoked below before the borrow of `exchange` ends.
-    let pointer = unsafe { std::mem::transmute::<NonNull<dyn Exchange + '_>, NonNull<dyn Exchange>>(pointer) };
+    let pointer =
+        unsafe { std::mem::transmute::<NonNull<dyn Exchange + '_>, NonNull<dyn Exchange>>(pointer) };
     let revoke = RevokeOnDrop { py, lent: Arc::new(Lent(Mutex::new(Some(Borrowed(pointer))))) };
     body(&revoke.lent)
 }

@@ -30,6 +30,13 @@ def set_path(directory, pythonpath):
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
 
 
+def buffer_lines():
+    """Makes print() show at once, but a line in one piece: workers share their standard output."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
 def load(name, expression):
     """Returns the WSGI callable that `name:expression` names."""
     module = import_application(name)
@@ -180,7 +187,8 @@ def accepts(function, *arguments):
     """
     try:
         signature = inspect.signature(function, follow_wrapped=False)
-    except (ValueError, TypeError):
+    except Exception:
+        # Unknown to builtins; and looking at annotations may run any code of the application.
         return True
     try:
         signature.bind(*arguments)

@@ -21,6 +21,7 @@ fn resolve(py: Python<'_>, app: &config::App) -> PyResult<Py<PyAny>> {
     // The thread that imports `threading` first is its main thread.
     py.import("threading")?;
     let helper = helper(py)?;
+    helper.call_method0("buffer_lines")?;
     let directory = path_text(&app.directory);
     let pythonpath: Vec<String> = app.pythonpath.iter().map(|path| path_text(path)).collect();
     helper.call_method1("set_path", (directory, pythonpath))?;
@@ -59,7 +60,8 @@ fn load_error(py: Python<'_>, error: &PyErr) -> LoadError {
 pub(super) fn traceback_of(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
         let arguments = (error.get_type(py), error.value(py), error.traceback(py));
-        let lines = py.import(intern!(py, "traceback"))?.call_method1(intern!(py, "format_exception"), arguments)?;
+        let lines =
+            py.import(intern!(py, "traceback"))?.call_method1(intern!(py, "format_exception"), arguments)?;
         let lines: Vec<String> = lines.extract()?;
         Ok(lines.concat().trim_end().to_owned())
     };

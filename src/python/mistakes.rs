@@ -5,7 +5,10 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 /// The name of a value's type.
 fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value.get_type().name().map_or_else(|_| "an object without a type name".to_owned(), |name| name.to_string())
+    value
+        .get_type()
+        .name()
+        .map_or_else(|_| "an object without a type name".to_owned(), |name| name.to_string())
 }
 
 /// The application returned something that is no iterable of bytes. `None`: it may be one.
@@ -71,7 +74,10 @@ pub(super) fn status_type(value: &Bound<'_, PyAny>) -> String {
 
 /// The headers are no `list`.
 pub(super) fn headers_type(value: &Bound<'_, PyAny>) -> String {
-    format!("headers must be a list of tuples (str, str), not {}: write [(name, value), ...]", type_name(value))
+    format!(
+        "headers must be a list of tuples (str, str), not {}: write [(name, value), ...]",
+        type_name(value)
+    )
 }
 
 /// An item of the headers is no `tuple` of two.
@@ -86,7 +92,11 @@ pub(super) fn header_item(index: usize, value: &Bound<'_, PyAny>) -> String {
 /// The name or value of a header is no `str`.
 pub(super) fn header_part(index: usize, part: &str, value: &Bound<'_, PyAny>) -> String {
     let name = type_name(value);
-    let remedy = if value.is_instance_of::<PyBytes>() { "decode it with .decode(\"latin-1\")" } else { "use str(...)" };
+    let remedy = if value.is_instance_of::<PyBytes>() {
+        "decode it with .decode(\"latin-1\")"
+    } else {
+        "use str(...)"
+    };
     format!("header {index} must be a tuple (str, str), but its {part} is {name}: {remedy}")
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Invariants: the only module that names pyo3. It knows nothing of sockets: everything that goes to a
 //! client goes through [`crate::app::Exchange`]. No Python code runs while the lock on an exchange is
-//! held, and nothing blocks while the interpreter lock is held.
+//! held, and nothing that waits for a client is done while the interpreter lock is held.
 
+#[allow(unsafe_code, reason = "Python::detach asks for Send although its closure stays on this thread")]
 mod application;
 mod environ;
 mod errors;

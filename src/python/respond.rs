@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::exceptions::{PyConnectionResetError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
@@ -117,12 +117,19 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
         }
         Err(failure) => failure,
     };
-    let context = lent.with(py, |exchange| (label(exchange.request()), exchange.head_sent()));
-    let (label, head_sent) = context.unwrap_or_default();
+    let context = lent.with(py, |exchange| {
+        (label(exchange.request()), exchange.head_sent(), exchange.disconnected().is_disconnected())
+    });
+    let (label, head_sent, disconnected) = context.unwrap_or_default();
     let consequence = if head_sent { " (the response was cut)" } else { "" };
     let after = match failure {
         Failure::Mistake(sentence) => {
             log::error!("{label}: {sentence}{consequence}");
+            AfterCall::Continue
+        }
+        // wsgi.input raised it, and the application had nothing to add: not its fault.
+        Failure::Raised(error) if disconnected && error.is_instance_of::<PyConnectionResetError>(py) => {
+            log::debug!("{label}: {error}");
             AfterCall::Continue
         }
         Failure::Raised(error) => log_raised(py, &format!("{label}: the application"), consequence, &error),
@@ -147,7 +154,9 @@ fn log_raised(py: Python<'_>, who: &str, consequence: &str, error: &PyErr) -> Af
 
 /// PEP 3333: "If the iterable returned by the application has a close() method, the server must call that method".
 fn close(py: Python<'_>, label: &str, result: &Bound<'_, PyAny>, after: AfterCall) -> AfterCall {
-    let closed = result.getattr_opt(intern!(py, "close")).and_then(|close| close.map(|close| close.call0()).transpose());
+    let closed = result
+        .getattr_opt(intern!(py, "close"))
+        .and_then(|close| close.map(|close| close.call0()).transpose());
     match closed {
         Ok(_) => after,
         Err(error) => match log_raised(py, &format!("{label}: close() of the response"), "", &error) {
@@ -185,7 +194,9 @@ fn send_known<'py>(
     let mut blocks = Vec::new();
     let mut bytes = 0;
     for item in items {
-        let block = item.cast_into::<PyBytes>().map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
+        let block = item
+            .cast_into::<PyBytes>()
+            .map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
         if !block.as_bytes().is_empty() {
             bytes += block.as_bytes().len() as u64;
             blocks.push(block);
@@ -197,7 +208,7 @@ fn send_known<'py>(
     for (index, block) in blocks.iter().enumerate() {
         match response.send(py, block, Some(bytes), index < last)? {
             Flow::Continue => {}
-            Flow::Full => break,
+            Flow::Complete => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -228,7 +239,7 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         is_empty = false;
         match response.send(py, block, is_single.then_some(length as u64), false)? {
             Flow::Continue => {}
-            Flow::Full => break,
+            Flow::Complete => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -257,9 +268,10 @@ fn send_file(
     if length == 0 {
         return Ok(response.start(py, Some(rest))?);
     }
-    let flow = response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
+    let flow =
+        response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
     match flow {
-        Flow::Continue | Flow::Full => Ok(()),
+        Flow::Continue | Flow::Complete => Ok(()),
         Flow::Gone => Err(Failure::Gone),
     }
 }

@@ -53,8 +53,8 @@ enum State {
 pub(super) enum Flow {
     /// More output is welcome.
     Continue,
-    /// More output would be cut off.
-    Full,
+    /// The declared length is reached: more output would be cut off.
+    Complete,
     /// The client is gone.
     Gone,
 }
@@ -109,8 +109,8 @@ impl StartResponse {
                 Sent::Ready | Sent::Full => Flow::Continue,
                 Sent::Gone => Flow::Gone,
                 Sent::Excess => {
-                    self.log_excess(exchange);
-                    Flow::Full
+                    self.log_excess(exchange, body_length);
+                    Flow::Complete
                 }
             })
         });
@@ -127,7 +127,9 @@ impl StartResponse {
     pub(super) fn content_length(&self) -> Option<u64> {
         match &*self.state() {
             State::Held(head) => head.content_length(),
-            State::HandedOver { declared, produced, .. } => declared.map(|length| length.saturating_sub(*produced)),
+            State::HandedOver { declared, produced, .. } => {
+                declared.map(|length| length.saturating_sub(*produced))
+            }
             State::Missing => None,
         }
     }
@@ -151,19 +153,21 @@ impl StartResponse {
                 exchange.start(head, body_length);
             }
             State::HandedOver { declared, produced, excess_logged } => {
-                *state = State::HandedOver { declared, produced: produced.saturating_add(bytes), excess_logged };
+                *state =
+                    State::HandedOver { declared, produced: produced.saturating_add(bytes), excess_logged };
             }
         }
         Ok(())
     }
 
-    fn log_excess(&self, exchange: &dyn Exchange) {
+    fn log_excess(&self, exchange: &dyn Exchange, body_length: Option<u64>) {
         if let State::HandedOver { declared, produced, excess_logged } = &mut *self.state() {
             if *excess_logged {
                 return;
             }
             *excess_logged = true;
-            let excess = produced.saturating_sub(declared.unwrap_or(0));
+            let total = body_length.unwrap_or(0).max(*produced);
+            let excess = total.saturating_sub(declared.unwrap_or(0));
             let label = respond::label(exchange.request());
             log::warn!("{label}: {excess} bytes past Content-Length were cut");
         }
@@ -215,7 +219,7 @@ impl StartResponse {
         }
         match self.send(py, data, None, false) {
             // A client that is gone is no concern of the application.
-            Ok(Flow::Continue | Flow::Full | Flow::Gone) => Ok(()),
+            Ok(Flow::Continue | Flow::Complete | Flow::Gone) => Ok(()),
             Err(OutputError::NotStarted) => Err(PyAssertionError::new_err(mistakes::NOT_STARTED)),
             Err(OutputError::Ended) => Err(PyRuntimeError::new_err(mistakes::ENDED)),
         }
@@ -234,9 +238,12 @@ fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
 
 /// Checks and copies what the application passed; it may go on changing its list.
 fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<ResponseHead> {
-    let status = status.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::status_type(status)))?;
-    let headers = headers.cast::<PyList>().map_err(|_| PyTypeError::new_err(mistakes::headers_type(headers)))?;
-    let status = latin1_bytes(status).ok_or_else(|| PyValueError::new_err(mistakes::not_latin1("the status")))?;
+    let status =
+        status.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::status_type(status)))?;
+    let headers =
+        headers.cast::<PyList>().map_err(|_| PyTypeError::new_err(mistakes::headers_type(headers)))?;
+    let status =
+        latin1_bytes(status).ok_or_else(|| PyValueError::new_err(mistakes::not_latin1("the status")))?;
     let mut head = ResponseHead::new(&status).map_err(|error| PyValueError::new_err(error.to_string()))?;
     for (index, item) in headers.iter().enumerate() {
         let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
@@ -253,9 +260,11 @@ fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<
 }
 
 fn header_part(index: usize, part: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let text =
-        value.cast::<PyString>().map_err(|_| PyTypeError::new_err(mistakes::header_part(index, part, value)))?;
-    let bytes = latin1_bytes(text)
-        .ok_or_else(|| PyValueError::new_err(mistakes::not_latin1(&format!("the {part} of header {index}"))))?;
+    let text = value
+        .cast::<PyString>()
+        .map_err(|_| PyTypeError::new_err(mistakes::header_part(index, part, value)))?;
+    let bytes = latin1_bytes(text).ok_or_else(|| {
+        PyValueError::new_err(mistakes::not_latin1(&format!("the {part} of header {index}")))
+    })?;
     Ok(bytes.into_owned())
 }

@@ -8,8 +8,7 @@ use pyo3::types::PyString;
 
 /// A `str` of which each character is one of the bytes.
 pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
-    // A slice is never longer than isize::MAX.
-    let length = bytes.len().cast_signed();
+    let length = isize::try_from(bytes.len())?;
     // SAFETY: the pointer and the length are those of a live slice; null stands for no error handler.
     let text = unsafe { ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), length, std::ptr::null()) };
     // SAFETY: a new reference, or null with an exception set.
@@ -24,5 +23,8 @@ pub(super) fn latin1_bytes<'a>(text: &'a Bound<'_, PyString>) -> Option<Cow<'a, 
     if text.is_ascii() {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
-    text.chars().map(|character| u8::try_from(u32::from(character)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
+    text.chars()
+        .map(|character| u8::try_from(u32::from(character)).ok())
+        .collect::<Option<Vec<u8>>>()
+        .map(Cow::Owned)
 }

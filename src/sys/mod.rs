@@ -1,6 +1,14 @@
-//! System calls that nix does not wrap, each behind a safe function.
+//! System calls: processes, signals, descriptors, the process title and the environment. The only layer below `python`
+//! that may use `unsafe`; everything it offers is safe to call as documented.
+//!
+//! Invariant: names no other module of this crate and keeps no state but the pipe of the worker's signal handlers.
 
 pub mod accept;
+pub mod descriptors;
 pub mod environment;
+pub mod process;
+pub mod signals;
+pub mod title;
 
 pub use accept::{accept, duplicate};
+pub use process::exit_now;

@@ -71,8 +71,8 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Binds,
         "\"127.0.0.1:8000\"",
         "Where to listen, one address or a list: \"127.0.0.1:8000\", \":8000\" (every IPv4 address), \
-         \"[::1]:8000\", \"name:8000\", \"unix:/run/app.sock\", \"fd:3\" (an inherited socket). When it is not set \
-         and systemd passes sockets, those are used.",
+         \"[::1]:8000\", \"name:8000\", \"unix:/run/app.sock\", \"fd:3\" (an inherited socket). At its default, \
+         sockets passed by systemd take its place.",
     )
     .flag("bind", "ADDRESS")
     .short('b'),

@@ -1,0 +1,143 @@
+//! The pid file: written whole by renaming, never over a living master's, removed only while it is ours.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+/// A pid file that names this process.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+}
+
+impl PidFile {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// One sentence: it names a living master, or cannot be written.
+    pub(super) fn create(path: &Path, process_name: &str) -> Result<Self, String> {
+        if let Some(pid) = named_in(path).filter(|&pid| is_master(pid, process_name)) {
+            return Err(format!(
+                "server.pid_file {}: a master runs already (pid {pid}): stop it, or set another pid file",
+                path.display()
+            ));
+        }
+        write(path).map_err(|error| {
+            format!("server.pid_file {} cannot be written: {error}: check the directory", path.display())
+        })?;
+        Ok(Self { path: path.to_path_buf() })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it if it still names this process.
+    pub(super) fn remove(&self) {
+        if named_in(&self.path) == Some(own_pid()) {
+            if let Err(error) = fs::remove_file(&self.path) {
+                // Without the privilege it had at the start; a stale file is overwritten at the next one.
+                log::info!("{} stays behind: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+fn named_in(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whether a process is a master of ours: alive, not this one, and of our program or our name.
+fn is_master(pid: i32, process_name: &str) -> bool {
+    if pid == own_pid() || !sys::process::is_alive(pid) {
+        return false;
+    }
+    let program = |pid: &str| {
+        let link = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        // An upgraded binary's old file shows as deleted.
+        link.to_str().map(|link| link.trim_end_matches(" (deleted)").to_owned())
+    };
+    let same_program = program("self").is_some_and(|own| program(&pid.to_string()) == Some(own));
+    let same_name = fs::read_to_string(format!("/proc/{pid}/comm"))
+        .is_ok_and(|name| name.starts_with(&format!("{process_name}: mast")));
+    same_program || same_name
+}
+
+fn write(path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    writeln!(file, "{}", own_pid())?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_names_us_and_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rwsgi.pid");
+        let file = PidFile::create(&path, "rwsgi").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", own_pid()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        file.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stale_or_broken_pid_file_is_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rwsgi.pid");
+        // Process 1 lives, but is no master of ours.
+        for content in ["2147483647\n", "rubbish", "", "1\n"] {
+            fs::write(&path, content).unwrap();
+            PidFile::create(&path, "rwsgi").unwrap();
+            assert_eq!(named_in(&path), Some(own_pid()));
+        }
+    }
+
+    #[test]
+    fn a_pid_file_that_is_no_longer_ours_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rwsgi.pid");
+        let file = PidFile::create(&path, "rwsgi").unwrap();
+        fs::write(&path, "1\n").unwrap();
+        file.remove();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_living_master_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rwsgi.pid");
+        // Any other process of the same program counts.
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "master::tests::waits_for_its_input", "--ignored", "--nocapture"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        fs::write(&path, child.id().to_string()).unwrap();
+        let error = PidFile::create(&path, "rwsgi").unwrap_err();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(error.contains(&format!("a master runs already (pid {})", child.id())), "{error}");
+    }
+
+    #[test]
+    fn a_missing_directory_is_told() {
+        let error = PidFile::create(Path::new("/no/such/directory/x.pid"), "rwsgi").unwrap_err();
+        assert!(error.contains("cannot be written"), "{error}");
+    }
+}

@@ -1,0 +1,2 @@
+//! t
+#[test] #[ignore = "t"] fn waits_for_its_input() {}

@@ -1,0 +1,86 @@
+//! Signal masks and dispositions around a fork, and the signal handlers of a worker.
+//!
+//! A worker's handlers only write the signal's number into a pipe (`write` is async-signal-safe, POSIX.1-2024 §2.4.3);
+//! what a signal means is decided by whoever reads the pipe.
+
+use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::unistd::pipe2;
+
+/// Write end of the pipe of [`install_worker_handlers`]; -1 before it is called.
+static WORKER_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals that a worker's pipe reports.
+const REPORTED: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+
+/// Signals that are meant for the master and do nothing in a worker.
+const IGNORED: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// Installs the handlers of a worker and returns the read end of their pipe, non-blocking and close-on-exec: one byte, the
+/// signal's number, for every `TERM`, `INT` and `QUIT`. The signals of the master get a handler that does nothing (an ignored
+/// disposition would be inherited by programs that the application runs), `SIGPIPE` is ignored, `SIGCHLD` stays at its
+/// default. To be called once, after the fork.
+///
+/// # Errors
+/// Out of descriptors.
+pub fn install_worker_handlers() -> io::Result<OwnedFd> {
+    let (read, write) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+    WORKER_PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+    for signal in REPORTED {
+        install(signal, SigHandler::Handler(report))?;
+    }
+    for signal in IGNORED {
+        install(signal, SigHandler::Handler(do_nothing))?;
+    }
+    install(Signal::SIGPIPE, SigHandler::SigIgn)?;
+    install(Signal::SIGCHLD, SigHandler::SigDfl)?;
+    Ok(read)
+}
+
+fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: both handlers of this file call nothing but async-signal-safe functions.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+extern "C" fn report(signal: libc::c_int) {
+    let errno = nix::errno::Errno::last_raw();
+    let byte = u8::try_from(signal).unwrap_or(0);
+    // SAFETY: one readable byte; `write` is async-signal-safe. A full pipe holds enough signals already.
+    unsafe { libc::write(WORKER_PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+    nix::errno::Errno::set_raw(errno);
+}
+
+extern "C" fn do_nothing(_signal: libc::c_int) {}
+
+/// Blocks every signal; the mask that was in force is returned.
+pub(super) fn block_all() -> io::Result<SigSet> {
+    let mut old = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut old))?;
+    Ok(old)
+}
+
+/// Puts a mask back.
+pub(super) fn restore(mask: &SigSet) -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)?)
+}
+
+/// Blocks no signal.
+pub(super) fn unblock_all() -> io::Result<()> {
+    restore(&SigSet::empty())
+}
+
+/// Sets every signal to its default disposition, except `SIGPIPE`, which is ignored.
+pub(super) fn reset_dispositions() {
+    for number in 1..=libc::SIGRTMAX() {
+        let disposition = if number == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
+        // SAFETY: no handler is installed. It fails for SIGKILL, SIGSTOP and the C library's own, which is as it should be.
+        unsafe { libc::signal(number, disposition) };
+    }
+}
