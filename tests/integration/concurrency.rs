@@ -37,11 +37,14 @@ fn two_workers_share_the_load() {
     server.wait_for("generation 1 serves: 2 workers × 1 threads");
     let gate = server.path("gate");
     let path = format!("/?{}", gate.display());
-    let mut clients: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    // The first worker is busy when the second client connects, so the other worker has to take it.
+    for count in 1..=2 {
+        let mut client = server.connect();
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        server.wait_for_nth("inside", count);
+        clients.push(client);
     }
-    server.wait_for_nth("inside", 2);
     fs::write(gate, "").unwrap();
     let pids: Vec<String> = clients.iter_mut().map(|client| client.response().expect(200).text()).collect();
     assert_ne!(pids[0], pids[1]);

@@ -61,11 +61,13 @@ fn ttin_and_ttou_change_the_number_of_workers() {
     server.signal(Signal::SIGTTIN);
     let gate = server.path("gate");
     // Only two workers can have two requests inside.
-    let mut clients: Vec<_> = (0..2).map(|_| server.connect()).collect();
-    for client in &mut clients {
+    let mut clients = Vec::new();
+    for count in 1..=2 {
+        let mut client = server.connect();
         client.send(format!("GET /?{} HTTP/1.1\r\nHost: localhost\r\n\r\n", gate.display()));
+        server.wait_for_nth("inside", count);
+        clients.push(client);
     }
-    server.wait_for_nth("inside", 2);
     assert_eq!(server.workers().len(), 2);
     fs::write(gate, "").unwrap();
     for client in &mut clients {
