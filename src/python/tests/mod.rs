@@ -21,8 +21,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
 use crate::app::{
-    Address, AfterCall, Application, Block, Body, Disconnection, Endpoint, Exchange, Identity, Origin, Request,
-    RequestId, Scheme, Sent,
+    Address, AfterCall, Application, Block, Body, Disconnection, Endpoint, Exchange, Identity, Origin,
+    Request, RequestId, Scheme, Sent,
 };
 use crate::config;
 use crate::http::{HeadParser, Limits, RequestHead, ResponseHead};
