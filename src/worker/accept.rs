@@ -99,6 +99,11 @@ impl Acceptor {
         self.joined = false;
     }
 
+    /// How many listeners there are.
+    pub(super) fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
     /// The listener that a token stands for.
     pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
         let index = token.0.checked_sub(TOKEN_BASE)?;

@@ -247,9 +247,13 @@ impl Reactor {
         }
     }
 
+    /// Whether new connections are better left to other workers. Under `http.queue_timeout` they are taken all the
+    /// same: a connection that waits in the kernel's queue cannot be told that it waits too long.
     fn is_busy(&self) -> bool {
-        self.connections.len() >= self.context.settings.http.max_connections
-            || self.context.jobs.outstanding() >= self.context.settings.workers.threads as usize
+        let settings = &self.context.settings;
+        let threads_are_busy = || self.context.jobs.outstanding() >= settings.workers.threads as usize;
+        self.connections.len() >= settings.http.max_connections
+            || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
     /// Joins the listeners again once there is room.
@@ -307,6 +311,12 @@ impl Reactor {
     fn drain(&mut self) {
         if self.context.draining_since.is_some() {
             return;
+        }
+        // Who is in the kernel's queue now may have no other worker to be taken by: the server may be stopping.
+        if self.serving {
+            for index in 0..self.acceptor.listeners() {
+                self.accept(index);
+            }
         }
         self.context.draining_since = Some(self.context.now);
         self.context.shared.draining.store(true, Ordering::Relaxed);
