@@ -56,7 +56,9 @@ fn run_with(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) ->
         Ok((reactor, listeners, pid_file)) => {
             let code = reactor.run();
             clean_up(&listeners, pid_file.as_ref());
-            log::info!("stopped");
+            if code == 0 {
+                log::info!("stopped");
+            }
             code
         }
         Err(StartErrors(problems)) => {

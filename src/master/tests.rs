@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
 use crate::config::{
-    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Sink, Target, Trusted, Workers,
+    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Sink, Target, Trusted, User, Workers,
 };
 use crate::ipc::{FromWorker, Seat, ToWorker, WorkerMain};
 use crate::net::Bind;
@@ -83,7 +84,10 @@ fn runs_a_master() {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     env_logger::Builder::new().filter_level(log::LevelFilter::Info).target(env_logger::Target::Stdout).init();
     let worker = Talker { directory: directory.clone() };
-    let initial = settings(&directory);
+    let mut initial = settings(&directory);
+    if directory.join("as-nobody").exists() {
+        initial.server.user = Some(User { name: "nobody".to_owned(), id: 65534, primary_group: 65534 });
+    }
     let reloaded = initial.clone();
     let load = move || {
         if directory.join("misconfigured").exists() {
@@ -239,6 +243,30 @@ fn workers_come_and_go_with_ttin_and_ttou() {
     master.signal(libc::SIGUSR2);
     master.wait_for("SIGUSR2 is ignored");
     master.signal(libc::SIGQUIT);
+    assert_eq!(master.end().0, Some(0));
+}
+
+#[test]
+fn a_master_started_by_root_becomes_its_user() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let mut master = Master::start(|directory| {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(directory.join("as-nobody"), "").unwrap();
+    });
+    let worker = pid_in(&master.wait_for("@ ready"));
+    master.wait_for("generation 1 serves");
+    for pid in [worker.to_string(), master.process.id().to_string()] {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for name in ["Uid", "Gid"] {
+            assert!(status.contains(&format!("{name}:\t65534\t65534\t65534\t65534")), "{status}");
+        }
+    }
+    let path = master.directory.path().to_path_buf();
+    assert_eq!(fs::metadata(path.join("x.sock")).unwrap().uid(), 65534);
+    master.signal(libc::SIGTERM);
     assert_eq!(master.end().0, Some(0));
 }
 
