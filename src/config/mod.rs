@@ -26,9 +26,6 @@ pub use resolved::{
 pub use sources::{FlagValues, Sources};
 
 #[cfg(test)]
-mod tests;
-
-#[cfg(test)]
 impl Settings {
     /// The defaults, for an application that is not there.
     pub(crate) fn for_tests() -> Self {
@@ -37,9 +34,6 @@ impl Settings {
         Sources::new(None, [], flags, std::env::temp_dir(), false).load().unwrap()
     }
 }
-<<<<<<< HEAD
-=======
 
 #[cfg(test)]
 mod tests;
->>>>>>> config

@@ -55,7 +55,8 @@ fn choose(server: &Server, passed: &[RawFd]) -> (Vec<Bind>, Vec<RawFd>) {
 
 /// The kernel cuts a backlog silently (listen(2)).
 fn warn_of_short_backlog(backlog: u32) {
-    let limit = fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
+    let limit =
+        fs::read_to_string("/proc/sys/net/core/somaxconn").ok().and_then(|text| text.trim().parse().ok());
     if let Some(limit) = limit.filter(|&limit: &u32| backlog > limit) {
         log::warn!(
             "server.backlog = {backlog}: the system allows {limit} (net.core.somaxconn); raise it there, or lower server.backlog"

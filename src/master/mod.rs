@@ -114,9 +114,7 @@ fn clean_up(listeners: &[Listener], pid_file: Option<&PidFile>) {
 /// Writes the pid file, hands our files to the configured user and becomes it.
 fn prepare(settings: &Settings, listeners: &[Listener]) -> Result<Option<PidFile>, StartErrors> {
     let pid_file = match &settings.server.pid_file {
-        Some(path) => {
-            Some(PidFile::create(path, &settings.server.process_name).map_err(StartErrors::one)?)
-        }
+        Some(path) => Some(PidFile::create(path, &settings.server.process_name).map_err(StartErrors::one)?),
         None => None,
     };
     let mut files: Vec<_> = listeners.iter().filter_map(Listener::socket_file).collect();

@@ -102,7 +102,8 @@ impl Reactor {
             if let Some(code) = self.exit_code {
                 return code;
             }
-            let timeout = self.supervisor.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout =
+                self.supervisor.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 if error.kind() != io::ErrorKind::Interrupted {
                     log::error!("the master cannot wait for events: {error}");
@@ -248,7 +249,8 @@ impl Reactor {
                     self.queue.extend(answers);
                 }
                 Action::Send { id, message } => {
-                    let Some(channel) = self.children.get(&id).and_then(|child| child.channel.as_ref()) else {
+                    let Some(channel) = self.children.get(&id).and_then(|child| child.channel.as_ref())
+                    else {
                         continue;
                     };
                     if let Err(error) = channel.send_to_worker(message) {

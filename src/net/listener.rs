@@ -51,7 +51,8 @@ impl Listener {
         let fail = |reason: String| BindError(format!("cannot listen on {}: {reason}", written(bind)));
         match bind {
             Bind::Tcp(address) => {
-                let socket = bind_tcp(*address, backlog).map_err(|error| fail(explain_tcp(*address, &error)))?;
+                let socket =
+                    bind_tcp(*address, backlog).map_err(|error| fail(explain_tcp(*address, &error)))?;
                 Ok(vec![Self::new(socket, bind, None).map_err(|error| fail(error.to_string()))?])
             }
             Bind::Name(name, port) => bind_name(bind, name, *port, backlog).map_err(fail),
@@ -108,7 +109,8 @@ impl Listener {
     /// Removes the socket file if we made it and it is still the same one.
     pub fn remove_socket_file(&self) {
         if let Some((path, device, inode)) = &self.file {
-            let is_ours = fs::symlink_metadata(path).is_ok_and(|it| it.dev() == *device && it.ino() == *inode);
+            let is_ours =
+                fs::symlink_metadata(path).is_ok_and(|it| it.dev() == *device && it.ino() == *inode);
             if is_ours {
                 fs::remove_file(path).ok();
             }
@@ -116,15 +118,15 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -161,6 +163,7 @@ fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list of the system's errors is open")]
 fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -171,7 +174,9 @@ fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
                 Some(occupant) => format!("by {occupant}"),
                 None => "by another process".to_owned(),
             };
-            format!("the address is in use {occupant}: stop it, or set server.bind / --bind to another address")
+            format!(
+                "the address is in use {occupant}: stop it, or set server.bind / --bind to another address"
+            )
         }
         io::ErrorKind::PermissionDenied if address.port() < 1024 => format!(
             "port {} needs a privilege: use a port from 1024, a proxy in front, socket activation, or CAP_NET_BIND_SERVICE",
@@ -238,8 +243,10 @@ fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
         Err(error) => return Err(explain_unix(path, &error)),
     };
     if !metadata.file_type().is_socket() {
-        return Err("the file is there already and is not a socket: remove it, or set server.bind to another path"
-            .to_owned());
+        return Err(
+            "the file is there already and is not a socket: remove it, or set server.bind to another path"
+                .to_owned(),
+        );
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| error.to_string())?;
     // A full backlog must not block us; it shows that somebody listens.
@@ -250,7 +257,8 @@ fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err("the socket file belongs to somebody else: remove it, or set server.bind to another path".to_owned())
+            Err("the socket file belongs to somebody else: remove it, or set server.bind to another path"
+                .to_owned())
         }
         Ok(()) | Err(_) => {
             let by = occupant::of_peer(&probe).map_or("another process".to_owned(), |it| it.to_string());
@@ -259,6 +267,7 @@ fn make_room(path: &Path, address: &SockAddr) -> Result<(), String> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list of the system's errors is open")]
 fn explain_unix(path: &Path, error: &io::Error) -> String {
     let directory = path.parent().unwrap_or(path).display();
     match error.kind() {
@@ -266,7 +275,9 @@ fn explain_unix(path: &Path, error: &io::Error) -> String {
             format!("the directory {directory} does not exist: create it, or set server.bind to another path")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("no permission to create a socket in {directory}: change its owner or mode, or set server.bind")
+            format!(
+                "no permission to create a socket in {directory}: change its owner or mode, or set server.bind"
+            )
         }
         _ => error.to_string(),
     }

@@ -44,10 +44,12 @@ impl PythonApplication {
         Python::attach(|py| {
             let callable = load::load(py, &settings.app)?;
             let constants =
-                Constants::new(py, &settings.app.mount, &settings.workers, identity).map_err(|error| LoadError {
-                    kind: LoadErrorKind::Import,
-                    summary: format!("the application cannot be prepared: {error}"),
-                    traceback: None,
+                Constants::new(py, &settings.app.mount, &settings.workers, identity).map_err(|error| {
+                    LoadError {
+                        kind: LoadErrorKind::Import,
+                        summary: format!("the application cannot be prepared: {error}"),
+                        traceback: None,
+                    }
                 })?;
             Ok(Self { callable, constants })
         })

@@ -18,9 +18,9 @@ mod reactor;
 mod record;
 mod socket;
 mod spool;
-mod timers;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::io;
 use std::sync::Arc;

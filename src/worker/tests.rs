@@ -1,8 +1,7 @@
 //! The worker on real sockets, with an application written in Rust: no Python, no fork.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::app::{AfterCall, Application, Attached, Block, Body, Exchange, Sent};
 use crate::config::Settings;
 use crate::http::ResponseHead;
 use crate::ipc::{Channel, FromWorker, Seat, ToWorker};
-use crate::net::{Bind, Listener};
+use crate::net::{Address, Bind, Listener};
 
 /// Answers by path.
 #[derive(Debug)]
@@ -127,15 +126,15 @@ struct Running {
 fn start(change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::for_tests();
     change(&mut settings);
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.set_nonblocking(true).unwrap();
-    let address = socket.local_addr().unwrap();
-    let listener = Listener::adopt(OwnedFd::from(socket), Bind::Tcp(address)).unwrap();
+    let bind = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let listener = Listener::bind(&bind, 128, 0).unwrap().remove(0);
+    let Address::Tcp(address) = listener.local else { panic!("not TCP") };
     let (master, channel) = Channel::pair().unwrap();
     let seat = Seat { generation: 1, slot: 0, settings, listeners: vec![listener], channel };
     let (signals, signals_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
     let hold = Arc::new(Barrier::new(2));
-    let app = RustApp { barrier: Barrier::new(seat.settings.workers.threads as usize), hold: Arc::clone(&hold) };
+    let app =
+        RustApp { barrier: Barrier::new(seat.settings.workers.threads as usize), hold: Arc::clone(&hold) };
     let thread = std::thread::spawn(move || {
         super::serve(&app, seat, signals.into()).unwrap();
         drop(signals_writer);
@@ -239,7 +238,8 @@ fn a_client_that_waits_is_told_to_continue() {
 fn a_streamed_body_is_read_while_it_arrives_and_the_wait_for_it_is_answered() {
     let worker = start(|settings| settings.http.request_buffering = false);
     let mut stream = worker.connect();
-    write!(stream, "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n{CLOSE}").unwrap();
+    write!(stream, "POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n{CLOSE}")
+        .unwrap();
     let mut interim = [0; 25];
     stream.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -265,7 +265,8 @@ fn a_streamed_body_larger_than_the_memory_limit_arrives_whole() {
     });
     let body = "0123456789".repeat(100_000);
     let length = body.len();
-    let answer = worker.talk(format!("POST /echo HTTP/1.1\r\nContent-Length: {length}\r\n{CLOSE}{body}").as_bytes());
+    let answer =
+        worker.talk(format!("POST /echo HTTP/1.1\r\nContent-Length: {length}\r\n{CLOSE}{body}").as_bytes());
     assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{} bytes", answer.len());
 }
 

@@ -9,11 +9,11 @@ use crate::sys::process::ExitStatus;
 
 /// The identity of one worker process, never used again (a process id may be).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub u64);
+pub(crate) struct WorkerId(pub u64);
 
 /// What the supervisor needs to know of a generation's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// `workers.count`
     pub count: u32,
     /// `workers.threads`
@@ -45,7 +45,7 @@ impl fmt::Display for Plan {
 
 /// How to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Answer what is in flight first.
     Graceful,
     /// At once.
@@ -54,7 +54,7 @@ pub enum Stop {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The process of an [`Action::Spawn`] runs. Every spawn is answered before any other event.
     Started {
         /// Which worker.
@@ -112,7 +112,7 @@ pub enum Event {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Make a process; to be answered at once by [`Event::Started`] or [`Event::SpawnFailed`].
     Spawn {
         /// Which worker it will be.
@@ -152,7 +152,7 @@ pub enum Action {
 
 /// Signals that the supervisor sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// `SIGINT`: exit at once.
     Interrupt,
     /// `SIGKILL`

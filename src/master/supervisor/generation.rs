@@ -82,7 +82,10 @@ impl Supervisor {
         self.highest += 1;
         let number = self.highest;
         self.pending = Some(Pending { generation: Generation::new(number, plan), stage: Stage::Canary });
-        self.log(Level::Info, format!("reload: generation {number} boots beside generation {}", self.serving.number));
+        self.log(
+            Level::Info,
+            format!("reload: generation {number} boots beside generation {}", self.serving.number),
+        );
         self.spawn(number, 0, now);
     }
 
@@ -101,8 +104,9 @@ impl Supervisor {
         let Some(number) = self.pending_generation() else { return };
         self.discard_pending();
         let serving = self.serving.number;
-        let mut text =
-            format!("reload failed: generation {number} discarded: {summary}; generation {serving} keeps serving");
+        let mut text = format!(
+            "reload failed: generation {number} discarded: {summary}; generation {serving} keeps serving"
+        );
         if let Some(traceback) = traceback {
             text.push('\n');
             text.push_str(traceback.trim_end());
@@ -168,7 +172,10 @@ impl Supervisor {
         let slot = self.serving.plan.count;
         self.serving.plan.count += 1;
         self.serving.slots.push(Slot::default());
-        self.log(Level::Info, format!("one worker more (SIGTTIN): {} until the next reload", self.serving.plan));
+        self.log(
+            Level::Info,
+            format!("one worker more (SIGTTIN): {} until the next reload", self.serving.plan),
+        );
         self.spawn(self.serving.number, slot, now);
     }
 
@@ -177,12 +184,18 @@ impl Supervisor {
             return;
         }
         if self.serving.plan.count <= 1 {
-            self.log(Level::Info, "one worker fewer (SIGTTOU) is asked for, but the last one stays".to_owned());
+            self.log(
+                Level::Info,
+                "one worker fewer (SIGTTOU) is asked for, but the last one stays".to_owned(),
+            );
             return;
         }
         let Some(slot) = self.serving.slots.pop() else { return };
         self.serving.plan.count -= 1;
-        self.log(Level::Info, format!("one worker fewer (SIGTTOU): {} until the next reload", self.serving.plan));
+        self.log(
+            Level::Info,
+            format!("one worker fewer (SIGTTOU): {} until the next reload", self.serving.plan),
+        );
         if let SlotState::Taken(id) = slot.state {
             self.drain_or_kill(id, self.serving.plan.graceful_timeout, now);
         }

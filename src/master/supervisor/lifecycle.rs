@@ -73,7 +73,10 @@ impl Supervisor {
             return;
         }
         let wait = self.replace(worker, true, now);
-        self.log(Level::Error, format!("{worker} could not boot: {summary}: {}{traceback}", replacement(wait)));
+        self.log(
+            Level::Error,
+            format!("{worker} could not boot: {summary}: {}{traceback}", replacement(wait)),
+        );
     }
 
     /// Arms the replacement of a worker that is out of its slot; returns the wait. The replacement is spawned by
@@ -174,8 +177,9 @@ impl Supervisor {
         match worker.phase {
             Phase::Booting { boot_deadline } => {
                 let timeout = boot_deadline.saturating_duration_since(worker.spawned_at);
-                let summary =
-                    format!("{worker} was not ready within {timeout:?}: killed (workers.boot_timeout sets the limit)");
+                let summary = format!(
+                    "{worker} was not ready within {timeout:?}: killed (workers.boot_timeout sets the limit)"
+                );
                 self.lost_in_boot(worker, EXIT_IMPORT, &summary, None, now);
             }
             Phase::Ending { .. } => {

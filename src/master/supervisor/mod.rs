@@ -25,7 +25,7 @@ use log::Level;
 
 use crate::ipc::ToWorker;
 
-pub use event::{Action, Event, Plan, Signal, Stop, WorkerId};
+pub(crate) use event::{Action, Event, Plan, Signal, Stop, WorkerId};
 
 use generation::{Generation, Pending};
 use worker::{Phase, SlotState, Worker};
@@ -37,7 +37,7 @@ const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state machine.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     workers: BTreeMap<WorkerId, Worker>,
     serving: Generation,
     pending: Option<Pending>,
@@ -64,7 +64,7 @@ enum Progress {
 impl Supervisor {
     /// Generation 1, and the actions that boot it.
     #[must_use]
-    pub fn start(plan: Plan, now: Instant) -> (Self, Vec<Action>) {
+    pub(crate) fn start(plan: Plan, now: Instant) -> (Self, Vec<Action>) {
         let mut supervisor = Self {
             workers: BTreeMap::new(),
             serving: Generation::new(1, plan),
@@ -83,25 +83,25 @@ impl Supervisor {
 
     /// The number of the serving generation.
     #[must_use]
-    pub fn serving_generation(&self) -> u32 {
+    pub(crate) fn serving_generation(&self) -> u32 {
         self.serving.number
     }
 
     /// The number of the generation that a reload is booting.
     #[must_use]
-    pub fn pending_generation(&self) -> Option<u32> {
+    pub(crate) fn pending_generation(&self) -> Option<u32> {
         self.pending.as_ref().map(|pending| pending.generation.number)
     }
 
     /// The number that the next [`Event::Reload`] will give its generation.
     #[must_use]
-    pub fn next_generation(&self) -> u32 {
+    pub(crate) fn next_generation(&self) -> u32 {
         self.highest + 1
     }
 
     /// When [`Event::Tick`] is due.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let workers = self.workers.values().filter_map(|worker| match worker.phase {
             Phase::Booting { boot_deadline } => Some(boot_deadline),
             Phase::Ending { kill_deadline } => Some(kill_deadline),
@@ -117,7 +117,7 @@ impl Supervisor {
 
     /// Takes note of an event and says what to do about it, in order.
     #[must_use]
-    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+    pub(crate) fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
             Event::Started { id, pid } => {
                 if let Some(worker) = self.workers.get_mut(&id) {
@@ -175,7 +175,10 @@ impl Supervisor {
         if graceful {
             let count = self.workers.values().filter(|worker| worker.phase == Phase::Serving).count();
             let workers = if count == 1 { "worker" } else { "workers" };
-            self.log(Level::Info, format!("stopping ({reason}): draining {count} {workers}, at most {timeout:?}"));
+            self.log(
+                Level::Info,
+                format!("stopping ({reason}): draining {count} {workers}, at most {timeout:?}"),
+            );
             for id in self.living() {
                 self.drain_or_kill(id, timeout, now);
             }

@@ -47,7 +47,9 @@ fn a_port_in_use_names_its_process() {
 fn a_foreign_address_is_explained() {
     let error = error_of(&tcp("192.0.2.1:8000"));
     assert!(
-        error.starts_with("cannot listen on 192.0.2.1:8000: this machine has no address 192.0.2.1: set server.bind"),
+        error.starts_with(
+            "cannot listen on 192.0.2.1:8000: this machine has no address 192.0.2.1: set server.bind"
+        ),
         "{error}"
     );
 }

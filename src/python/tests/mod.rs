@@ -21,8 +21,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
 use crate::app::{
-    Address, AfterCall, Application, Block, Body, Disconnection, Endpoint, Exchange, Origin, Request,
-    RequestId, Scheme, Sent,
+    Address, AfterCall, Application, Block, Body, Disconnection, Endpoint, Exchange, Identity, Origin,
+    Request, RequestId, Scheme, Sent,
 };
 use crate::config;
 use crate::http::{HeadParser, Limits, RequestHead, ResponseHead};
@@ -30,6 +30,9 @@ use crate::http::{HeadParser, Limits, RequestHead, ResponseHead};
 use super::application::PythonApplication;
 use super::environ::Constants;
 use super::interpreter;
+
+/// The worker that the tests are.
+const IDENTITY: Identity = Identity { generation: 1, slot: 0 };
 
 /// What an exchange was told, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +243,6 @@ impl Case {
         let mut recorder = Recorder {
             request: Request {
                 head: parse(&self.head),
-                body: Body::Memory(Bytes::new()),
                 endpoint: Arc::new(Endpoint { local: self.local, peer: self.peer, trusted: false }),
                 origin: self.origin,
                 id: RequestId(self.id.as_str().into()),

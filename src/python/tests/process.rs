@@ -41,7 +41,7 @@ fn child() {
     let workers = super::workers(1);
     let application = Python::attach(|py| PythonApplication {
         callable: load(py, &settings).unwrap(),
-        constants: Constants::new(py, "", &workers, IDENTITY).unwrap(),
+        constants: Constants::new(py, "", &workers, super::IDENTITY).unwrap(),
     });
     let name_of_thread = || {
         Python::attach(|py| {
