@@ -314,6 +314,8 @@ impl Session {
         }
         if method == "POST" {
             write!(head, "Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len()).unwrap();
+            // Sites behind https want to see where a form comes from.
+            head.push_str("Referer: https://localhost/\r\n");
         }
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();

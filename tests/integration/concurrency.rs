@@ -34,7 +34,7 @@ fn one_thread_runs_one_request_at_a_time() {
 #[test]
 fn two_workers_share_the_load() {
     let server = Builder::new("slow").with("workers.count", "2").start();
-    server.wait_for("generation 1 serves: 2 workers × 1 threads");
+    server.wait_for("generation 1 serves: 2 workers × 1 thread");
     let gate = server.path("gate");
     let path = format!("/?{}", gate.display());
     let mut clients = Vec::new();

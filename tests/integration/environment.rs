@@ -53,11 +53,10 @@ fn environ_of_a_request() {
 #[test]
 fn mount_splits_the_path() {
     let server = Builder::new("environ_json").with("app.mount", "\"/shop\"").start();
-    let mut client = server.connect();
-    let environ = client.get("/shop/cart").expect(200).json();
+    let environ = server.get("/shop/cart").expect(200).json();
     assert_eq!((&environ["SCRIPT_NAME"], &environ["PATH_INFO"]), (&json!("/shop"), &json!("/cart")));
-    client.get("/shopping").expect(404);
-    client.get("/").expect(404);
+    server.get("/shopping").expect(404);
+    server.get("/").expect(404);
 }
 
 #[test]

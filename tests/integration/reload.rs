@@ -87,7 +87,7 @@ fn new_code_takes_over_and_no_request_fails() {
         take(answers, 100);
         write_site(&directory, "the new, longer code");
         server.signal(Signal::SIGHUP);
-        server.wait_for("generation 2 serves: 2 workers × 1 threads; retiring generation 1");
+        server.wait_for("generation 2 serves: 2 workers × 1 thread; retiring generation 1");
         while answers.recv().unwrap() != "the new, longer code" {}
         write_site(&directory, "the newest code of all three");
         server.signal(Signal::SIGHUP);

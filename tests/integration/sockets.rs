@@ -126,7 +126,7 @@ fn command_line_without_a_file() {
     command.args(["--bind", &format!("127.0.0.1:{port}"), "--workers", "1", "--threads", "2", "function"]);
     command.current_dir(directory).stdin(std::process::Stdio::null());
     let program = crate::harness::Program::spawn(command);
-    program.wait_for("generation 1 serves: 1 workers × 2 threads");
+    program.wait_for("generation 1 serves: 1 worker × 2 threads");
     let address = Address::Tcp(format!("127.0.0.1:{port}").parse().unwrap());
     assert_eq!(Client::connect(&address).get("/").expect(200).text(), "Hello, World!\n");
 }
