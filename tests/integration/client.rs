@@ -84,11 +84,7 @@ impl Client {
     pub(crate) fn try_connect(address: &Address) -> io::Result<Self> {
         let stream = match address {
             Address::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Stream::Tcp(stream)
+                return Ok(Self::from_tcp(TcpStream::connect_timeout(address, PATIENCE)?));
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -98,6 +94,14 @@ impl Client {
             }
         };
         Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// A client on a connection that the test made itself.
+    pub(crate) fn from_tcp(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: Stream::Tcp(stream), buffer: Vec::new() }
     }
 
     /// Sends bytes as they are.

@@ -17,10 +17,13 @@
 mod client;
 mod harness;
 mod process;
+#[path = "../corpus/reader.rs"]
+mod reader;
 mod tools;
 
 mod check;
 mod concurrency;
+mod corpus;
 mod crash;
 mod django;
 mod environment;
