@@ -41,6 +41,7 @@ impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Self {
         match error {
             OutputError::NotStarted => Self::Mistake(mistakes::NOT_STARTED.to_owned()),
+            OutputError::Refused => Self::Mistake(mistakes::REFUSED.to_owned()),
             OutputError::Ended => Self::Mistake(mistakes::ENDED.to_owned()),
         }
     }
@@ -208,7 +209,7 @@ fn send_known<'py>(
     for (index, block) in blocks.iter().enumerate() {
         match response.send(py, block, Some(bytes), index < last)? {
             Flow::Continue => {}
-            Flow::Complete => break,
+            Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -234,12 +235,16 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         };
         let length = block.as_bytes().len();
         if length == 0 {
+            // Enough was sent, and the application goes on: it is not asked for ever.
+            if response.is_satisfied() {
+                break;
+            }
             continue;
         }
         is_empty = false;
         match response.send(py, block, is_single.then_some(length as u64), false)? {
             Flow::Continue => {}
-            Flow::Complete => break,
+            Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -271,7 +276,7 @@ fn send_file(
     let flow =
         response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
     match flow {
-        Flow::Continue | Flow::Complete => Ok(()),
+        Flow::Continue | Flow::Complete | Flow::Excess => Ok(()),
         Flow::Gone => Err(Failure::Gone),
     }
 }
