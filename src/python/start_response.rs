@@ -3,6 +3,7 @@
 //! The head is held until the first non-empty block, the end of the response or `write()`; until then it
 //! can be replaced with `exc_info`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
@@ -29,6 +30,9 @@ pub(super) struct StartResponse {
     lent: Arc<Lent>,
     /// Locked only for moments, and inside the lock of `lent` where both are needed.
     state: Mutex<State>,
+    /// The output queue is past its high-water mark: wait before more output. Not before the end, since the reactor
+    /// writes the rest by itself, and the thread is free for another request.
+    is_full: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -70,7 +74,7 @@ pub(super) enum OutputError {
 
 impl StartResponse {
     pub(super) fn new(lent: Arc<Lent>) -> Self {
-        Self { lent, state: Mutex::new(State::Missing) }
+        Self { lent, state: Mutex::new(State::Missing), is_full: AtomicBool::new(false) }
     }
 
     /// Sends a block that is not empty, after the head if that is still held.
@@ -91,7 +95,7 @@ impl StartResponse {
         self.output(py, body_length, data.len() as u64, |exchange| exchange.send(block, more))
     }
 
-    /// Runs `output` after the head was handed over, and waits until there is room again.
+    /// Waits until there is room, then runs `output` after the head was handed over.
     pub(super) fn output(
         &self,
         py: Python<'_>,
@@ -101,12 +105,19 @@ impl StartResponse {
     ) -> Result<Flow, OutputError> {
         let flow = self.lent.with(py, |exchange| {
             self.hand_over(exchange, body_length, bytes)?;
-            let mut sent = output(exchange);
-            while sent == Sent::Full {
-                sent = py.detach(|| exchange.wait());
+            while self.is_full.load(Ordering::Relaxed) {
+                match py.detach(|| exchange.wait()) {
+                    Sent::Full => {}
+                    Sent::Gone => return Ok(Flow::Gone),
+                    Sent::Ready | Sent::Excess => self.is_full.store(false, Ordering::Relaxed),
+                }
             }
-            Ok(match sent {
-                Sent::Ready | Sent::Full => Flow::Continue,
+            Ok(match output(exchange) {
+                Sent::Ready => Flow::Continue,
+                Sent::Full => {
+                    self.is_full.store(true, Ordering::Relaxed);
+                    Flow::Continue
+                }
                 Sent::Gone => Flow::Gone,
                 Sent::Excess => {
                     self.log_excess(exchange, body_length);

@@ -104,14 +104,26 @@ impl Acceptor {
         self.listeners.len()
     }
 
+    /// Closes the listeners for good.
+    pub(super) fn close(&mut self) {
+        self.leave();
+        self.listeners.clear();
+    }
+
     /// The listener that a token stands for.
     pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
         let index = token.0.checked_sub(TOKEN_BASE)?;
         (token.0 <= TOKEN_LAST && index < self.listeners.len()).then_some(index)
     }
 
-    /// Takes at most `most` connections off a listener.
-    pub(super) fn accept(&mut self, index: usize, most: usize, now: Instant, accepted: &mut Vec<Accepted>) {
+    /// Takes at most `most` connections off a listener, and a bounded number at once. True when more may be waiting.
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        most: usize,
+        now: Instant,
+        accepted: &mut Vec<Accepted>,
+    ) -> bool {
         let listener = self.listeners[index].clone();
         let mut taken = 0;
         while taken < most.min(BATCH_MAX) {
@@ -121,13 +133,17 @@ impl Acceptor {
                     accepted.push(self.welcome(socket, peer, &listener));
                 }
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return,
+                    Some(libc::EAGAIN) => return false,
                     // The client of this connection is already gone, or a signal came: try the next.
                     Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
-                    _ => return self.exhausted(&error, now),
+                    _ => {
+                        self.exhausted(&error, now);
+                        return false;
+                    }
                 },
             }
         }
+        true
     }
 
     fn welcome(&self, socket: Socket, peer: Address, listener: &Listener) -> Accepted {

@@ -219,12 +219,22 @@ impl Reactor {
         }
     }
 
+    /// Takes connections off a listener that has some.
     fn accept(&mut self, index: usize) {
         let room = self.context.settings.http.max_connections.saturating_sub(self.connections.len());
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
         let most = if self.is_busy() { 1 } else { room };
+        self.accept_some(index, most);
+        if self.is_busy() {
+            self.acceptor.leave();
+            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes at most `most` connections; true when more may be waiting.
+    fn accept_some(&mut self, index: usize, most: usize) -> bool {
         let mut accepted = std::mem::take(&mut self.accepted);
-        self.acceptor.accept(index, most, self.context.now, &mut accepted);
+        let more = self.acceptor.accept(index, most, self.context.now, &mut accepted);
         for Accepted { socket, endpoint } in accepted.drain(..) {
             let entry = self.connections.vacant_entry();
             let Ok(index) = u32::try_from(entry.key()) else { continue };
@@ -241,10 +251,7 @@ impl Reactor {
             self.with_connection(token, Connection::drive);
         }
         self.accepted = accepted;
-        if self.is_busy() {
-            self.acceptor.leave();
-            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
-        }
+        more
     }
 
     /// Whether new connections are better left to other workers. Under `http.queue_timeout` they are taken all the
@@ -270,6 +277,7 @@ impl Reactor {
             match self.channel.receive_from_master() {
                 Ok(Some(ToWorker::Serve)) => self.serving = true,
                 Ok(Some(ToWorker::Drain)) => self.drain(),
+                Ok(Some(ToWorker::Stop)) => self.stop(),
                 Ok(Some(ToWorker::ReopenLogs)) => self.reopen_logs(),
                 Ok(None) => {
                     log::error!("the master is gone");
@@ -308,15 +316,23 @@ impl Reactor {
         self.drain();
     }
 
+    /// The whole server stops: nobody else will take the connections that wait in the kernel's queues.
+    fn stop(&mut self) {
+        if self.serving && self.context.draining_since.is_none() {
+            for index in 0..self.acceptor.listeners() {
+                let room = |reactor: &Self| {
+                    reactor.context.settings.http.max_connections.saturating_sub(reactor.connections.len())
+                };
+                while room(self) > 0 && self.accept_some(index, room(self)) {}
+            }
+        }
+        self.drain();
+        self.acceptor.close();
+    }
+
     fn drain(&mut self) {
         if self.context.draining_since.is_some() {
             return;
-        }
-        // Who is in the kernel's queue now may have no other worker to be taken by: the server may be stopping.
-        if self.serving {
-            for index in 0..self.acceptor.listeners() {
-                self.accept(index);
-            }
         }
         self.context.draining_since = Some(self.context.now);
         self.context.shared.draining.store(true, Ordering::Relaxed);

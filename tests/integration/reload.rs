@@ -162,7 +162,7 @@ fn hanging_import_leaves_the_old_code_serving() {
     fs::create_dir(&directory).unwrap();
     write_site(&directory, "the old code");
     let server = builder.directory(&directory).start();
-    fs::write(directory.join("site_under_test.py"), "import time\nwhile True: time.sleep(0.1)\n").unwrap();
+    fs::write(directory.join("site_under_test.py"), "import threading\nthreading.Event().wait()\n").unwrap();
     server.signal(Signal::SIGHUP);
     server.wait_for("reload failed: generation 2 discarded");
     server.wait_for("boot_timeout");
