@@ -6,16 +6,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
 
-use crate::client::{Address, Client, Response};
-use crate::harness::{Builder, PATIENCE, Server, quoted};
+use crate::client::{Client, Response};
+use crate::harness::{Builder, Server, quoted};
 use crate::reader::{self, Case, ExpectedRequest};
 
 /// The beginning and the end of a case go byte by byte, the middle of a long one in one piece: it is filler.
@@ -74,21 +72,11 @@ fn client_address(index: usize, form: Form) -> Ipv4Addr {
     Ipv4Addr::new(127, byte(form as usize + 1), byte(index / 250), byte(index % 250 + 1))
 }
 
-fn connect(server: &Server, from: Ipv4Addr) -> TcpStream {
-    let Address::Tcp(address) = server.address() else { panic!("a listener on TCP") };
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
-    socket.set_tcp_nodelay(true).unwrap();
-    socket.connect_timeout(&address.into(), PATIENCE).unwrap();
-    socket.into()
-}
-
 /// Sends a case and checks the answers; an error says what is wrong with them.
 fn exchange(server: &Server, case: &Case, index: usize, form: Form) -> Result<(), String> {
-    let mut stream = connect(server, client_address(index, form));
-    let mut client = Client::from_tcp(stream.try_clone().unwrap());
+    let mut client = Client::connect_from(&server.address(), client_address(index, form));
     for piece in form.pieces(&case.input, 0x9E37_79B9_7F4A_7C15 ^ (index as u64 + 1)) {
-        if let Err(error) = stream.write_all(&piece) {
+        if let Err(error) = client.try_send(&piece) {
             // A server that has refused may be gone before all was sent.
             if case.error.is_none() {
                 return Err(format!("send: {error}"));
