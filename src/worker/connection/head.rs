@@ -67,6 +67,8 @@ impl Connection {
             let received_at = *begun_at.get_or_insert(context.now);
             match self.parser.parse(&mut self.input, &context.limits) {
                 Ok(Some(head)) => return self.open(head, received_at, context),
+                // Only an empty line, which is skipped: no request has begun.
+                Ok(None) if self.input.is_empty() => self.phase = Phase::Head { begun_at: None },
                 Ok(None) => {}
                 Err(error) => return self.reject(error.status(), error.reason(), None, context),
             }
