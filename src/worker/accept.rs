@@ -70,12 +70,16 @@ impl Acceptor {
         self.paused_until
     }
 
-    /// Joins the listeners. Level-triggered: what is already in the queue wakes at once.
-    pub(super) fn join(&mut self, now: Instant) {
-        if self.joined || self.paused_until.is_some_and(|until| until > now) {
+    /// Ends a pause that is over.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+    }
+
+    /// Joins the listeners, unless it pauses. Level-triggered: what is already in the queue wakes at once.
+    pub(super) fn join(&mut self) {
+        if self.joined || self.paused_until.is_some() {
             return;
         }
-        self.paused_until = None;
         for (index, listener) in self.listeners.iter().enumerate() {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             let event = EpollEvent::new(flags, (TOKEN_BASE + index) as u64);

@@ -265,10 +265,11 @@ impl Reactor {
 
     /// Joins the listeners again once there is room.
     fn balance(&mut self) {
+        self.acceptor.resume(self.context.now);
         let accepting = self.serving && self.context.draining_since.is_none();
         if accepting && !self.acceptor.joined() && !self.is_busy() {
             self.context.shared.wants_free_thread.store(false, Ordering::SeqCst);
-            self.acceptor.join(self.context.now);
+            self.acceptor.join();
         }
     }
 
