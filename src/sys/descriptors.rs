@@ -2,6 +2,49 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// Descriptors that a process forked from this one does not get; -1 where there is none. More listeners than this are
+/// left open in it.
+static WITHHELD: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+
+/// Has this descriptor closed in every process that anybody forks from this one (`pthread_atfork(3)`), until
+/// [`grant_to_forks`]. Close-on-exec does not cover a fork without `exec`, as in Python's `multiprocessing`: such a child
+/// would hold a listener open beyond the end of the server.
+pub fn withhold_from_forks(fd: RawFd) {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler is async-signal-safe and lives as long as the program.
+        let error = unsafe { libc::pthread_atfork(None, None, Some(close_withheld)) };
+        if error != 0 {
+            log::warn!("processes that the application forks will hold the listeners open: error {error}");
+        }
+    });
+    exchange(-1, fd);
+}
+
+/// Ends [`withhold_from_forks`]; to be called before the descriptor is closed, since its number may be used again.
+pub fn grant_to_forks(fd: RawFd) {
+    exchange(fd, -1);
+}
+
+fn exchange(from: RawFd, to: RawFd) {
+    WITHHELD
+        .iter()
+        .find(|place| place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok());
+}
+
+/// Runs in the child of a fork, where only async-signal-safe functions may be called.
+extern "C" fn close_withheld() {
+    for place in &WITHHELD {
+        let fd = place.swap(-1, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: the object that owns it is the parent's; the child has no thread that would use it.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
 
 /// Takes an inherited descriptor over and makes it close-on-exec. The caller names each descriptor once and owns no
 /// object for it.

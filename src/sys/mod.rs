@@ -1,7 +1,8 @@
 //! System calls: processes, signals, descriptors, the process title and the environment. The only layer below `python`
 //! that may use `unsafe`; everything it offers is safe to call as documented.
 //!
-//! Invariant: names no other module of this crate and keeps no state but the pipe of the worker's signal handlers.
+//! Invariant: names no other module of this crate and keeps no state but the pipe of the worker's signal handlers and the
+//! descriptors that forks do not get.
 
 pub mod accept;
 pub mod descriptors;

@@ -2,6 +2,9 @@
 //!
 //! A worker's handlers only write the signal's number into a pipe (`write` is async-signal-safe, POSIX.1-2024 §2.4.3);
 //! what a signal means is decided by whoever reads the pipe.
+//!
+//! A process that the application forks (`os.fork`, `multiprocessing`) inherits handlers and pipe. In it the handlers
+//! restore the default and send the signal again, so that `Process.terminate()` ends the child and not the worker.
 
 use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -13,6 +16,9 @@ use nix::unistd::pipe2;
 
 /// Write end of the pipe of [`install_worker_handlers`]; -1 before it is called.
 static WORKER_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The worker itself, as opposed to processes that the application forks from it.
+static WORKER_PID: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that a worker's pipe reports.
 const REPORTED: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
@@ -31,6 +37,7 @@ const IGNORED: [Signal; 6] =
 pub fn install_worker_handlers() -> io::Result<OwnedFd> {
     let (read, write) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
     WORKER_PIPE.store(write.into_raw_fd(), Ordering::Relaxed);
+    WORKER_PID.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
     for signal in REPORTED {
         install(signal, SigHandler::Handler(report))?;
     }
@@ -50,6 +57,9 @@ fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
 }
 
 extern "C" fn report(signal: libc::c_int) {
+    if is_forked_child() {
+        return take_default(signal);
+    }
     let errno = nix::errno::Errno::last_raw();
     let byte = u8::try_from(signal).unwrap_or(0);
     // SAFETY: one readable byte; `write` is async-signal-safe. A full pipe holds enough signals already.
@@ -57,7 +67,23 @@ extern "C" fn report(signal: libc::c_int) {
     nix::errno::Errno::set_raw(errno);
 }
 
-extern "C" fn do_nothing(_signal: libc::c_int) {}
+extern "C" fn do_nothing(signal: libc::c_int) {
+    if is_forked_child() {
+        take_default(signal);
+    }
+}
+
+fn is_forked_child() -> bool {
+    nix::unistd::getpid().as_raw() != WORKER_PID.load(Ordering::Relaxed)
+}
+
+/// The signal stays blocked until the handler returns; then the default action takes place.
+fn take_default(signal: libc::c_int) {
+    // SAFETY: async-signal-safe; the default disposition runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: async-signal-safe.
+    unsafe { libc::raise(signal) };
+}
 
 /// Blocks every signal; the mask that was in force is returned.
 pub(super) fn block_all() -> io::Result<SigSet> {

@@ -8,7 +8,7 @@
 //! to no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::config::Trusted;
 use crate::net::{Address, Endpoint, Listener};
+use crate::sys::descriptors;
 
 use super::socket::Socket;
 
@@ -41,6 +42,12 @@ pub(super) struct Acceptor {
     joined: bool,
     paused_until: Option<Instant>,
     trusted: Trusted,
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 /// A new connection.
@@ -111,7 +118,9 @@ impl Acceptor {
     /// Closes the listeners for good.
     pub(super) fn close(&mut self) {
         self.leave();
-        self.listeners.clear();
+        for listener in self.listeners.drain(..) {
+            descriptors::grant_to_forks(listener.as_fd().as_raw_fd());
+        }
     }
 
     /// The listener that a token stands for.

@@ -23,6 +23,7 @@ mod tests;
 mod timers;
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -60,6 +61,8 @@ impl Worker {
 impl WorkerMain for Worker {
     fn run(&self, seat: Seat) -> i32 {
         let begun = reactor::now();
+        // Before the application can fork anything; `Acceptor` takes it back when it closes them.
+        seat.listeners.iter().for_each(|it| sys::descriptors::withhold_from_forks(it.as_fd().as_raw_fd()));
         let signals = match sys::signals::install_worker_handlers() {
             Ok(signals) => signals,
             Err(error) => {

@@ -22,6 +22,7 @@ mod reader;
 mod tools;
 
 mod check;
+mod children;
 mod concurrency;
 mod corpus;
 mod crash;

@@ -49,10 +49,11 @@ impl Connection {
         if !self.output.is_empty() {
             return Step::Wait;
         }
+        // Also without lingering: a process that the application has forked may hold the socket open beyond our close.
+        self.socket.shutdown_write();
         if !linger || self.end_of_input {
             return Step::Close;
         }
-        self.socket.shutdown_write();
         self.input.clear();
         self.phase = Phase::Linger { until: context.now + LINGER_TIMEOUT };
         Step::Again
