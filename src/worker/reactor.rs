@@ -227,7 +227,6 @@ impl Reactor {
         self.accept_some(index, most);
         if self.is_busy() {
             self.acceptor.leave();
-            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
         }
     }
 
@@ -267,8 +266,14 @@ impl Reactor {
     fn balance(&mut self) {
         self.acceptor.resume(self.context.now);
         let accepting = self.serving && self.context.draining_since.is_none();
-        if accepting && !self.acceptor.joined() && !self.is_busy() {
-            self.context.shared.wants_free_thread.store(false, Ordering::SeqCst);
+        if !accepting || self.acceptor.joined() {
+            return;
+        }
+        // Asked for before the look, or a thread that is free in between would wake nobody.
+        let wants_free_thread = &self.context.shared.wants_free_thread;
+        wants_free_thread.store(true, Ordering::SeqCst);
+        if !self.is_busy() {
+            wants_free_thread.store(false, Ordering::SeqCst);
             self.acceptor.join();
         }
     }
