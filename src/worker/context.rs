@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
+use mio::Token;
+
 use crate::app::RequestId;
 use crate::config::Settings;
 use crate::http::Limits;
@@ -35,6 +37,8 @@ pub(super) struct Context {
     pub(super) access: Option<AccessLog>,
     /// Makes request ids.
     pub(super) ids: RequestIds,
+    /// Connections that gave way to others although they could go on: driven again in the next turn.
+    pub(super) yielded: Vec<Token>,
     /// The worker drains since then.
     pub(super) draining_since: Option<Instant>,
 }
@@ -63,6 +67,7 @@ impl Context {
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             access,
             ids: RequestIds::new(),
+            yielded: Vec::new(),
             draining_since: None,
             settings,
         }

@@ -15,8 +15,12 @@ use super::socket::Socket;
 /// Most slices in one `writev`; far below `IOV_MAX` (1024), beyond which nothing is gained.
 const SLICES_MAX: usize = 64;
 
-/// Most bytes asked of one `sendfile`, so that one connection does not keep the reactor for long.
+/// Most bytes asked of one `sendfile`.
 const SEND_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A write stops after so many bytes, so that a client that reads as fast as we write does not keep the reactor from the
+/// others. nginx has the same limit (`sendfile_max_chunk`).
+const WRITE_BYTES_MAX: u64 = 2 << 20;
 
 /// A piece of output.
 #[derive(Debug)]
@@ -72,10 +76,13 @@ impl Output {
         }
     }
 
-    /// Writes until the queue is empty or the socket takes no more.
+    /// Writes until the queue is empty, the socket takes no more, or it is the turn of other connections (then the socket
+    /// is still writable, and no event will tell).
     pub(super) fn write(&mut self, socket: &Socket) -> io::Result<Progress> {
         let mut total = 0;
-        while let Some(first) = self.segments.front() {
+        while let Some(first) = self.segments.front()
+            && total < WRITE_BYTES_MAX
+        {
             let (result, asked) = match first {
                 Segment::File { file, offset, remaining } => {
                     let asked = (*remaining).min(SEND_FILE_BYTES_MAX);

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -119,7 +119,11 @@ impl Reactor {
     /// Waits once and handles what happened.
     fn turn(&mut self) {
         let Some(mut events) = self.events.take() else { return };
-        let timeout = self.next_wake().map(|wake| wake.saturating_duration_since(now()));
+        let timeout = if self.context.yielded.is_empty() {
+            self.next_wake().map(|wake| wake.saturating_duration_since(now()))
+        } else {
+            Some(Duration::ZERO)
+        };
         match self.poll.poll(&mut events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
@@ -129,10 +133,14 @@ impl Reactor {
             }
         }
         self.context.now = now();
+        let yielded = std::mem::take(&mut self.context.yielded);
         for event in &events {
             self.handle(event);
         }
         self.events = Some(events);
+        for token in yielded {
+            self.with_connection(token, Connection::drive);
+        }
         self.handle_notified();
         self.handle_timers();
         if self.context.shared.leaving.swap(false, Ordering::Relaxed) {

@@ -35,6 +35,10 @@ use super::socket::Socket;
 use body::Gathering;
 use exchange::Running;
 
+/// What is read in one go before it is the turn of other connections, in bytes; a client that sends as fast as we read
+/// would keep the reactor for the whole of its body. As much as is written in one go.
+const READ_BYTES_MAX: usize = 2 << 20;
+
 /// What a connection is doing.
 #[derive(Debug)]
 enum Phase {
@@ -124,6 +128,8 @@ pub(super) struct Connection {
     read_closed: bool,
     /// The end of the input was read.
     end_of_input: bool,
+    /// What was read since it was last driven, in bytes.
+    read_bytes: usize,
     /// Requests answered.
     served: u64,
     /// When it was accepted or the last response ended.
@@ -154,6 +160,7 @@ impl Connection {
             writable: true,
             read_closed: false,
             end_of_input: false,
+            read_bytes: 0,
             served: 0,
             idle_since: context.now,
             write_progress_at: context.now,
@@ -190,6 +197,7 @@ impl Connection {
 
     /// Does all that can be done now.
     pub(super) fn drive(&mut self, context: &mut Context) -> Fate {
+        self.read_bytes = 0;
         loop {
             let step = match &self.phase {
                 Phase::Preface => self.read_preface(context),
@@ -212,6 +220,10 @@ impl Connection {
         if self.end_of_input {
             return Read::End;
         }
+        if self.readable && self.read_bytes >= READ_BYTES_MAX {
+            context.yielded.push(self.token);
+            return Read::Nothing;
+        }
         while self.readable {
             match self.socket.receive(&mut context.scratch) {
                 Ok(0) => {
@@ -220,6 +232,7 @@ impl Connection {
                     return Read::End;
                 }
                 Ok(length) => {
+                    self.read_bytes += length;
                     // A short read has drained the socket; the next bytes raise a new edge. The end of the input
                     // may have raised its edge already.
                     self.readable = length == context.scratch.len() || self.read_closed;
@@ -243,13 +256,16 @@ impl Connection {
     }
 
     /// Writes what it can of the output; `None` when the connection is broken, else how many bytes went.
-    fn flush(&mut self, context: &Context) -> Option<u64> {
+    fn flush(&mut self, context: &mut Context) -> Option<u64> {
         if self.output.is_empty() || !self.writable {
             return Some(0);
         }
         match self.output.write(&self.socket) {
             Ok(progress) => {
                 self.writable = progress.writable;
+                if progress.writable && !self.output.is_empty() {
+                    context.yielded.push(self.token);
+                }
                 if progress.bytes > 0 {
                     self.write_progress_at = context.now;
                 }
