@@ -1,6 +1,7 @@
 //! What the connections of a worker share while the reactor drives them: settings, the queue to the app threads,
 //! the clock of this turn, the read buffer, logs.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::log::access::AccessLog;
 
 use super::exchange::Shared;
 use super::jobs::Jobs;
+use super::link::Link;
 
 /// Size of the one read buffer, in bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub(super) ids: RequestIds,
     /// Connections that gave way to others although they could go on: driven again in the next turn.
     pub(super) yielded: Vec<Token>,
+    /// Exchanges whose connection is gone while the application is at work; their end is still to be recorded.
+    pub(super) orphans: HashMap<Token, Arc<Link>>,
     /// The worker drains since then.
     pub(super) draining_since: Option<Instant>,
 }
@@ -68,6 +72,7 @@ impl Context {
             access,
             ids: RequestIds::new(),
             yielded: Vec::new(),
+            orphans: HashMap::new(),
             draining_since: None,
             settings,
         }

@@ -29,6 +29,9 @@ const GATHER_BYTES_MAX: usize = 64 * 1024;
 /// When a client that was answered 503 may come back, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
+/// What the access log says of a request whose client went away before the application was called; nginx's code for it.
+const CLIENT_GONE: u16 = 499;
+
 /// What all threads of a worker share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -101,6 +104,11 @@ impl WorkerExchange {
     /// Answers 503 instead of calling the application, which was too busy.
     pub(super) fn shed(mut self: Box<Self>) {
         self.answer_with(503, &[("Retry-After", RETRY_AFTER_SECONDS)]);
+    }
+
+    /// Ends it without calling the application: its client is gone.
+    pub(super) fn cancel(mut self: Box<Self>) {
+        self.end(false, CLIENT_GONE);
     }
 
     /// Gathers a framed block; returns whether bytes were cut.

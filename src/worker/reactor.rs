@@ -19,6 +19,7 @@ use crate::sys;
 use super::accept::{Accepted, Acceptor};
 use super::connection::{Connection, Fate, Readiness};
 use super::context::Context;
+use super::record;
 use super::timers::Timers;
 
 /// The token of the notifier's waker.
@@ -106,11 +107,11 @@ impl Reactor {
 
     fn is_finished(&self) -> bool {
         let Some(since) = self.context.draining_since else { return false };
-        if self.connections.is_empty() {
+        if self.connections.is_empty() && self.context.orphans.is_empty() {
             return true;
         }
         let overdue = self.context.now >= since + self.context.settings.workers.graceful_timeout;
-        if overdue {
+        if overdue && !self.connections.is_empty() {
             log::warn!("{} connections were cut at workers.graceful_timeout", self.connections.len());
         }
         overdue
@@ -197,7 +198,7 @@ impl Reactor {
             Fate::Close
         });
         if fate == Fate::Close {
-            drop(self.connections.remove(index));
+            self.connections.remove(index).abandon(&mut self.context);
             return;
         }
         connection.armed = self.timers.arm(token, connection.deadline(&self.context), connection.armed);
@@ -208,8 +209,17 @@ impl Reactor {
         self.context.shared.notifier.take(&mut notified);
         for token in notified.drain(..) {
             self.with_connection(token, Connection::drive);
+            self.bury_orphan(token);
         }
         self.notified = notified;
+    }
+
+    /// Records an exchange that has ended after its connection.
+    fn bury_orphan(&mut self, token: Token) {
+        if let Some(end) = self.context.orphans.get(&token).and_then(|link| link.take_news().end) {
+            self.context.orphans.remove(&token);
+            record::exchange_over(&end.record, &mut self.context);
+        }
     }
 
     fn handle_timers(&mut self) {

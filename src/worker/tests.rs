@@ -420,3 +420,43 @@ fn a_connection_past_the_limit_waits_until_another_ends() {
     second.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     second.read_exact(&mut answer).unwrap();
 }
+
+/// Closes a connection with a reset, which the reactor sees at once.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[test]
+fn a_request_is_in_the_access_log_also_when_its_client_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let mut worker = start(|settings| {
+        settings.log.access = crate::config::Sink::File(file.clone());
+        settings.workers.threads = 1;
+        // Connections are taken while the one thread is busy.
+        settings.http.queue_timeout = Some(Duration::from_secs(60));
+    });
+    // The second answer is of a later turn, so the reactor has seen everything that came before the first.
+    let look = |worker: &Running| {
+        for _ in 0..2 {
+            assert!(worker.talk(b"BAD\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        }
+    };
+    let mut running = worker.connect();
+    running.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    worker.hold.wait();
+    let mut waiting = worker.connect();
+    waiting.write_all(b"GET /leave HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    look(&worker);
+    reset(waiting);
+    reset(running);
+    look(&worker);
+    worker.hold.wait();
+    worker.stop();
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(count(&log, "\"GET /hold HTTP/1.1\" 200 "), 1, "{log}");
+    // It was not called: it would have asked the worker to leave.
+    assert_eq!(count(&log, "\"GET /leave HTTP/1.1\" 499 "), 1, "{log}");
+    assert!(worker.master.receive_from_worker().is_ok_and(|message| message.is_none()));
+}

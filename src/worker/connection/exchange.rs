@@ -193,6 +193,21 @@ impl Connection {
         Step::Again
     }
 
+    /// The connection is gone, maybe in the middle of an exchange. That one is recorded all the same: a client may close
+    /// when it has the last byte, before the reactor has heard that it was the last.
+    pub(in crate::worker) fn abandon(mut self, context: &mut Context) {
+        let Phase::Exchange(running) = &mut self.phase else { return };
+        let link = &running.link;
+        link.mark_gone();
+        if let Some(exchange) = context.jobs.withdraw(self.token) {
+            exchange.cancel();
+        }
+        match running.end.take().or_else(|| link.take_news().end) {
+            Some(end) => record::exchange_over(&end.record, context),
+            None => drop(context.orphans.insert(self.token, Arc::clone(link))),
+        }
+    }
+
     /// The request waited longer than `http.queue_timeout`, or its body is too slow.
     pub(super) fn exchange_expired(&mut self, context: &mut Context) -> Step {
         let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
