@@ -342,7 +342,9 @@ impl Reactor {
 
     /// The whole server stops: nobody else will take the connections that wait in the kernel's queues.
     fn stop(&mut self) {
-        if self.serving && self.context.draining_since.is_none() {
+        // Also when it drains already: a service manager may send SIGTERM to every process at once (KillMode= in
+        // systemd.kill(5)), and the worker's own came before this message.
+        if self.serving {
             for index in 0..self.acceptor.listeners() {
                 let room = |reactor: &Self| {
                     reactor.context.settings.http.max_connections.saturating_sub(reactor.connections.len())

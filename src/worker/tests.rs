@@ -460,3 +460,21 @@ fn a_request_is_in_the_access_log_also_when_its_client_is_gone() {
     assert_eq!(count(&log, "\"GET /leave HTTP/1.1\" 499 "), 1, "{log}");
     assert!(worker.master.receive_from_worker().is_ok_and(|message| message.is_none()));
 }
+
+#[test]
+fn a_stop_takes_the_connections_that_wait_also_while_the_worker_drains() {
+    let mut worker = start(|settings| settings.workers.threads = 1);
+    let mut running = worker.connect();
+    running.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    worker.hold.wait();
+    worker.master.send_to_worker(ToWorker::Drain).unwrap();
+    // A worker that drains accepts nothing, so this one waits in the queue.
+    let mut waiting = worker.connect();
+    waiting.write_all(b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    worker.master.send_to_worker(ToWorker::Stop).unwrap();
+    worker.hold.wait();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello"), "{answer}");
+    worker.thread.take().unwrap().join().unwrap();
+}
