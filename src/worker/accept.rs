@@ -4,8 +4,10 @@
 //! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
 //!
 //! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
-//! leaves the listeners to the others. It leaves only after it was woken and has taken one connection: the wake went
-//! to no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come.
+//! leaves the listeners to the others, or their clients would wait behind its requests while another worker has nothing
+//! to do. It leaves at the end of a turn. A wake that it was given in the turn's poll went to no one else (`epoll_ctl(2)`,
+//! `EPOLLEXCLUSIVE`), so for that it takes one connection first, even when busy; later wakes go to workers that wait in
+//! their poll.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

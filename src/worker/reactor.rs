@@ -243,9 +243,6 @@ impl Reactor {
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
         let most = if self.is_busy() { 1 } else { room };
         self.accept_some(index, most);
-        if self.is_busy() {
-            self.acceptor.leave();
-        }
     }
 
     /// Takes at most `most` connections; true when more may be waiting.
@@ -280,10 +277,14 @@ impl Reactor {
             || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
-    /// Joins the listeners again once there is room.
+    /// Leaves the listeners to other workers when this one is busy, and joins them again once there is room. At the end
+    /// of a turn, when a connection that this worker alone was woken for has been taken.
     fn balance(&mut self) {
         self.acceptor.resume(self.context.now);
         let accepting = self.serving && self.context.draining_since.is_none();
+        if self.acceptor.joined() && self.is_busy() {
+            self.acceptor.leave();
+        }
         if !accepting || self.acceptor.joined() {
             return;
         }

@@ -121,6 +121,8 @@ struct Running {
     master: Channel,
     hold: Arc<Barrier>,
     thread: Option<JoinHandle<()>>,
+    /// As another worker has it.
+    listener: Listener,
 }
 
 fn start(change: impl FnOnce(&mut Settings)) -> Running {
@@ -130,7 +132,8 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
     let listener = Listener::bind(&bind, 128, 0).unwrap().remove(0);
     let Address::Tcp(address) = listener.local else { panic!("not TCP") };
     let (master, channel) = Channel::pair().unwrap();
-    let seat = Seat { generation: 1, slot: 0, settings, listeners: vec![listener], channel };
+    let listeners = vec![listener.duplicate().unwrap()];
+    let seat = Seat { generation: 1, slot: 0, settings, listeners, channel };
     let (signals, signals_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
     let hold = Arc::new(Barrier::new(2));
     let app =
@@ -139,7 +142,7 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
         super::serve(&app, seat, signals.into()).unwrap();
         drop(signals_writer);
     });
-    let running = Running { address, master, hold, thread: Some(thread) };
+    let running = Running { address, master, hold, thread: Some(thread), listener };
     assert_eq!(running.message(), FromWorker::Ready);
     running.master.send_to_worker(ToWorker::Serve).unwrap();
     running
@@ -477,4 +480,27 @@ fn a_stop_takes_the_connections_that_wait_also_while_the_worker_drains() {
     waiting.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("hello"), "{answer}");
     worker.thread.take().unwrap().join().unwrap();
+}
+
+#[test]
+fn a_busy_worker_leaves_new_connections_to_others() {
+    use std::os::fd::AsFd;
+    let worker = start(|settings| settings.workers.threads = 1);
+    let answered = |mut stream: &TcpStream, request: &[u8]| {
+        stream.write_all(request).unwrap();
+        assert!(stream.read(&mut [0; 512]).unwrap() > 0);
+    };
+    let open: Vec<TcpStream> = (0..3).map(|_| worker.connect()).collect();
+    open.iter().for_each(|stream| answered(stream, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let mut running = &open[0];
+    running.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    worker.hold.wait();
+    // Each answer is of a turn after what came before it.
+    answered(&open[1], b"BAD\r\n\r\n");
+    let _new = worker.connect();
+    answered(&open[2], b"BAD\r\n\r\n");
+    let taken = crate::sys::accept(worker.listener.as_fd());
+    worker.hold.wait();
+    running.read_to_end(&mut Vec::new()).unwrap();
+    assert!(taken.is_ok(), "the busy worker has taken it: {taken:?}");
 }
