@@ -27,6 +27,7 @@ mod environment;
 mod frameworks;
 mod http;
 mod nginx;
+mod pep3333;
 mod reload;
 mod responses;
 mod signals;
