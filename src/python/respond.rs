@@ -128,7 +128,7 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
             log::error!("{label}: {sentence}{consequence}");
             AfterCall::Continue
         }
-        // wsgi.input raised it, and the application had nothing to add: not its fault.
+        // wsgi.input or write() raised it, and the application had nothing to add: not its fault.
         Failure::Raised(error) if disconnected && error.is_instance_of::<PyConnectionResetError>(py) => {
             log::debug!("{label}: {error}");
             AfterCall::Continue

@@ -332,6 +332,19 @@ def application(environ, start_response):
 }
 
 #[test]
+fn write_to_a_client_that_is_gone_ends_the_application() {
+    let source = r#"
+def application(environ, start_response):
+    write = start_response("200 OK", [])
+    while True: write(b"x")
+"#;
+    let mut case = Case::new().answers(&[Sent::Ready, Sent::Gone]);
+    case.disconnected = true;
+    let outcome = case.run(source);
+    assert!(outcome.failure().starts_with("DEBUG GET /hello: ConnectionResetError"), "{:?}", outcome.logged);
+}
+
+#[test]
 fn the_length_of_one_block_is_not_told_after_write() {
     let source = r#"
 def application(environ, start_response):
@@ -380,8 +393,11 @@ def check(environ, start_response):
     wrapper = environ["wsgi.file_wrapper"]
     made = wrapper(F()), wrapper(F(), 10)
     assert (F.reads, F.closes) == (0, 0)
-    for one in made: assert list(one) == [] and one.close() is None
-    assert (F.reads, F.closes) == (2, 2)
+    for one in made + (wrapper(F(), 0),): assert list(one) == [] and one.close() is None
+    assert (F.reads, F.closes) == (3, 3)
+    class Ones:
+        def read(self, size): return b"1" * size
+    assert len(next(iter(wrapper(Ones(), 0)))) == 8192
     class Bare:
         blocks = [b"a", b"b", b""]
         def read(self, size=-1): return self.blocks.pop(0)
