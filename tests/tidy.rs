@@ -514,6 +514,26 @@ fn every_reason_to_refuse_a_request_is_documented() -> io::Result<()> {
 }
 
 #[test]
+fn every_setting_of_http_is_documented_with_its_default() -> io::Result<()> {
+    // Made from the table of settings, which a test of its own compares it with.
+    let reference = read(Path::new("docs/configuration.md"))?;
+    let document = read(Path::new("docs/http.md"))?;
+    let mut bad = Vec::new();
+    let mut settings = 0;
+    for part in reference.split("### `http.").skip(1) {
+        let key = part.split('`').next().unwrap_or_default();
+        let default = part.lines().find_map(|line| line.strip_prefix("- Default: ")).unwrap_or_default();
+        settings += 1;
+        if !document.contains(&format!("| `{key}` | {default} |")) {
+            bad.push(format!("docs/http.md: a row `| `{key}` | {default} |` is wanted"));
+        }
+    }
+    assert!(settings > 10, "docs/configuration.md has {settings} settings of http");
+    assert_none(&bad);
+    Ok(())
+}
+
+#[test]
 fn the_rules_see_code_and_no_prose() {
     let source = "let a = 'x'; // crate::b\nlet s = \"crate::c \\\" crate::d\"; /* crate::e /* \n */ */ use crate::f::G;\n\
                   fn g<'a>(h: &'a str) { r#\"crate::i \" \"# ; '\"'; crate::j::k() }\nuse crate::{l, m::{n, o}, p::q};\n\

@@ -100,6 +100,8 @@ fn frameworks_pass_the_validator() {
         ("werkzeug", "application"),
         ("pyramid", "main"),
         ("demo", "application"),
+        ("cherrypy", "application"),
+        ("webpy", "application"),
     ] {
         let apps = root().join("tests/apps");
         let target = format!("validated:validated('app', '{application}')");

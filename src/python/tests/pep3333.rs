@@ -221,6 +221,22 @@ def application(environ, start_response):
 }
 
 #[test]
+fn subclasses_of_builtin_types_are_taken() {
+    let source = r#"
+class S(str): pass
+class B(bytes): pass
+class L(list): pass
+class T(tuple): pass
+def application(environ, start_response):
+    start_response(S("200 OK"), L([T((S("X-Sub"), S("yes")))]))
+    return L([B(b"one "), B(b"two")])
+"#;
+    let outcome = Case::new().run(source);
+    assert_eq!(outcome.head.as_ref().unwrap().field("x-sub"), Some(&b"yes"[..]));
+    assert_eq!(outcome.complete(), "one two");
+}
+
+#[test]
 fn the_head_is_held_over_empty_blocks() {
     let source = r#"
 import sys
