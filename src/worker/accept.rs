@@ -4,8 +4,9 @@
 //! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
 //!
 //! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
-//! leaves the listeners to the others. It leaves only after it was woken and has taken one connection: the wake went
-//! to no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come.
+//! leaves the listeners to the others. A worker that is woken although it is busy takes one connection: the wake went to
+//! no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come. Between two
+//! polls no wake can be lost by leaving, since the kernel wakes only who waits in `epoll_wait`.
 
 use std::io;
 use std::os::fd::AsFd;

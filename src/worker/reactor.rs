@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -29,6 +29,17 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
+/// How long a worker that is busy without a break leaves the listeners to others.
+const REJOIN_AFTER: Duration = Duration::from_millis(10);
+
+/// When the listeners were left.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    at: Instant,
+    /// How many requests were finished by then.
+    finished: u64,
+}
+
 /// The reactor.
 #[derive(Debug)]
 pub(super) struct Reactor {
@@ -38,6 +49,7 @@ pub(super) struct Reactor {
     next_generation: u32,
     timers: Timers,
     acceptor: Acceptor,
+    left: Left,
     serving: bool,
     channel: Channel,
     signals: std::fs::File,
@@ -75,6 +87,7 @@ impl Reactor {
             next_generation: 0,
             timers: Timers::default(),
             acceptor,
+            left: Left { at: context.now, finished: 0 },
             serving: false,
             channel,
             signals,
@@ -225,10 +238,6 @@ impl Reactor {
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
         let most = if self.is_busy() { 1 } else { room };
         self.accept_some(index, most);
-        if self.is_busy() {
-            self.acceptor.leave();
-            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
-        }
     }
 
     /// Takes at most `most` connections; true when more may be waiting.
@@ -263,11 +272,27 @@ impl Reactor {
             || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
-    /// Joins the listeners again once there is room.
+    /// Leaves the listeners while busy, so that no request waits here while another worker is idle; joins them again
+    /// when a thread is free. A worker that is busy without a break, but gets on, joins now and then: its clients wait
+    /// for it, but so would a new one that nobody takes. One that is stuck does not.
     fn balance(&mut self) {
         self.acceptor.resume(self.context.now);
-        let accepting = self.serving && self.context.draining_since.is_none();
-        if accepting && !self.acceptor.joined() && !self.is_busy() {
+        if !self.serving || self.context.draining_since.is_some() {
+            return;
+        }
+        let now = self.context.now;
+        let finished = self.context.jobs.finished();
+        if self.acceptor.joined() {
+            if self.is_busy() {
+                self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
+                self.acceptor.leave();
+                self.left = Left { at: now, finished };
+            }
+            return;
+        }
+        let gets_on = finished != self.left.finished && now >= self.left.at + REJOIN_AFTER;
+        let full = self.connections.len() >= self.context.settings.http.max_connections;
+        if !self.is_busy() || (gets_on && !full) {
             self.context.shared.wants_free_thread.store(false, Ordering::SeqCst);
             self.acceptor.join();
         }
