@@ -30,6 +30,7 @@ mod environment;
 mod frameworks;
 mod http;
 mod nginx;
+mod pep3333;
 mod proxy;
 mod reload;
 mod response_rules;
