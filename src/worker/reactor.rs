@@ -110,6 +110,9 @@ impl Reactor {
         while !self.is_finished() {
             self.turn();
         }
+        if let Some(summary) = self.context.refusals.summary() {
+            log::info!("requests refused by this worker: {summary}");
+        }
         // What is left at the end of the graceful timeout is cut.
         self.connections.clear();
         if let Some(access) = &mut self.context.access {
