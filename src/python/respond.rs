@@ -203,11 +203,12 @@ fn send_known<'py>(
             blocks.push(block);
         }
     }
-    let Some(last) = blocks.len().checked_sub(1) else {
+    if blocks.is_empty() {
         return Ok(response.start(py, Some(0))?);
-    };
-    for (index, block) in blocks.iter().enumerate() {
-        match response.send(py, block, Some(bytes), index < last)? {
+    }
+    for block in &blocks {
+        // The last one too: the end of the response follows at once.
+        match response.send(py, block, Some(bytes), true)? {
             Flow::Continue => {}
             Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
