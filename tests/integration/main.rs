@@ -29,6 +29,7 @@ mod disk_full;
 mod django;
 mod environment;
 mod frameworks;
+mod hostile;
 mod http;
 mod nginx;
 mod proxy;
