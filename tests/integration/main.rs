@@ -33,6 +33,7 @@ mod hostile;
 mod http;
 mod nginx;
 mod proxy;
+mod real_clients;
 mod reload;
 mod response_rules;
 mod responses;
