@@ -152,6 +152,8 @@ impl Builder {
         let mut script = String::new();
         if self.listen {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            // std queues 128 connections only; the program's own default is 4096.
+            socket2::SockRef::from(&listener).listen(4096).unwrap();
             address = Some(listener.local_addr().unwrap());
             command.stdin(Stdio::from(OwnedFd::from(listener)));
             script.push_str("exec 3<&0 0</dev/null; ");
