@@ -5,9 +5,9 @@
 //! | layer | modules | may name |
 //! |---|---|---|
 //! | leaves | `http` (pure), `sys` (system calls) | no module of this crate |
-//! | leaves | `net` (addresses, sockets, trust) | `http`, `sys` |
-//! | leaves | `config` (settings) | `net`, `sys` |
-//! | leaves | `log`, `ipc` | `config`, `sys` |
+//! | leaves | `net` (addresses, sockets, trust) | `http`, `sys`; the settings of `[proxy]` |
+//! | leaves | `config` (settings) | `net`, `sys`; the pure `log::format` |
+//! | leaves | `log`, `ipc` | `config`, `net`, `sys` |
 //! | contract | `app` | `config`, `http`, `net` |
 //! | roles | `master` | `config`, `ipc`, `log`, `net`, `sys`; never `http`, `app`, `python`, `worker` |
 //! | roles | `worker` | all leaves and `app`; never `python` or `master` |

@@ -18,6 +18,7 @@ const LEAVING: u8 = 3;
 const SERVE: u8 = 1;
 const DRAIN: u8 = 2;
 const REOPEN_LOGS: u8 = 3;
+const STOP: u8 = 4;
 
 /// From a worker to the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +43,11 @@ pub enum FromWorker {
 pub enum ToWorker {
     /// Start to accept connections.
     Serve,
-    /// Stop accepting, answer what is in flight, exit within the graceful timeout.
+    /// Stop accepting, answer what is in flight, exit within the graceful timeout. Others go on accepting.
     Drain,
+    /// As [`ToWorker::Drain`], but the whole server stops: take the connections that wait in the listeners' queues, since
+    /// nobody else will, then close the listeners.
+    Stop,
     /// Reopen log files.
     ReopenLogs,
 }
@@ -107,6 +111,7 @@ impl ToWorker {
         match self {
             Self::Serve => [SERVE],
             Self::Drain => [DRAIN],
+            Self::Stop => [STOP],
             Self::ReopenLogs => [REOPEN_LOGS],
         }
     }
@@ -119,6 +124,7 @@ impl ToWorker {
         match packet {
             [SERVE] => Ok(Self::Serve),
             [DRAIN] => Ok(Self::Drain),
+            [STOP] => Ok(Self::Stop),
             [REOPEN_LOGS] => Ok(Self::ReopenLogs),
             _ => Err(broken()),
         }
@@ -200,7 +206,7 @@ mod tests {
         for message in messages {
             assert_eq!(FromWorker::decode(&message.encode()).unwrap(), message);
         }
-        for message in [ToWorker::Serve, ToWorker::Drain, ToWorker::ReopenLogs] {
+        for message in [ToWorker::Serve, ToWorker::Drain, ToWorker::Stop, ToWorker::ReopenLogs] {
             assert_eq!(ToWorker::decode(&message.encode()).unwrap(), message);
         }
     }

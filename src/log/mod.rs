@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Record};
 
-use crate::config::{self, LogFormat, Sink};
+use crate::config::{self, LogFormat};
 
 use output::{Output, Standard};
 use record::{Identity, Line, render};
@@ -55,10 +55,6 @@ struct State {
     format: LogFormat,
     colour: bool,
     identity: Identity,
-    /// The access log's file, to be given to the workers' user with the error log.
-    access: Sink,
-    /// Set by [`chown_files`]: whose the files are, also after they were opened again.
-    owner: Option<(u32, u32)>,
 }
 
 static ERROR_LOG: OnceLock<Arc<ErrorLog>> = OnceLock::new();
@@ -111,20 +107,6 @@ pub fn reopen() -> io::Result<()> {
     ERROR_LOG.get().map_or(Ok(()), |error_log| error_log.reopen())
 }
 
-/// Gives the error log's and the access log's file to the user that the workers run as, so that they can open them
-/// again after a rotation. Creates the access log's file if it is not there. It is remembered: files that are opened
-/// by a later [`reopen`] or [`reconfigure`] of this process are given away too.
-///
-/// # Errors
-/// A file cannot be opened or given away.
-pub fn chown_files(user: u32, group: u32) -> io::Result<()> {
-    ERROR_LOG.get().map_or(Ok(()), |error_log| {
-        let mut state = error_log.lock();
-        state.owner = Some((user, group));
-        give_away(state.owner, &state.output, &state.access)
-    })
-}
-
 /// How many records could not be written since the start (the log was full, or its reader gone).
 #[must_use]
 pub fn records_lost() -> u64 {
@@ -152,32 +134,21 @@ fn logger(error_log: Arc<ErrorLog>) -> env_logger::Logger {
 impl ErrorLog {
     fn open(settings: &config::Log, identity: Identity) -> io::Result<Self> {
         let output = Output::open(&settings.file, Standard::Error)?;
-        let state = State {
-            colour: wants_colour(&output),
-            output,
-            format: settings.format,
-            identity,
-            access: settings.access.clone(),
-            owner: None,
-        };
+        let state = State { colour: wants_colour(&output), output, format: settings.format, identity };
         Ok(Self { state: Mutex::new(state), lost: AtomicU64::new(0), lost_told: AtomicU64::new(0) })
     }
 
     fn reconfigure(&self, settings: &config::Log) -> io::Result<()> {
         let output = Output::open(&settings.file, Standard::Error)?;
         let mut state = self.lock();
-        give_away(state.owner, &output, &settings.access)?;
         state.colour = wants_colour(&output);
         state.output = output;
         state.format = settings.format;
-        state.access = settings.access.clone();
         Ok(())
     }
 
     fn reopen(&self) -> io::Result<()> {
-        let mut state = self.lock();
-        state.output.reopen()?;
-        give_away(state.owner, &state.output, &state.access)
+        self.lock().output.reopen()
     }
 
     /// The record as it goes out; in front of it, if records were lost, one that tells how many.
@@ -217,15 +188,6 @@ impl ErrorLog {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Only root can; any other user's files are its own already.
-fn give_away(owner: Option<(u32, u32)>, error_log: &Output, access_log: &Sink) -> io::Result<()> {
-    let Some((user, group)) = owner.filter(|_| nix::unistd::geteuid().is_root()) else {
-        return Ok(());
-    };
-    error_log.chown(user, group)?;
-    Output::open(access_log, Standard::Output)?.chown(user, group)
 }
 
 fn is_ours(target: &str) -> bool {

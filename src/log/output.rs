@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Gid, Uid, fchown};
 
 use crate::config::Sink;
 
@@ -71,17 +70,6 @@ impl Output {
             self.torn = false;
         }
         Ok(())
-    }
-
-    /// Gives the open file to another user; streams keep their owner.
-    pub(super) fn chown(&self, user: u32, group: u32) -> io::Result<()> {
-        match &self.target {
-            Target::File { file, path } => {
-                fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
-                    .map_err(|error| explain(path, "change the owner of", error.into()))
-            }
-            Target::Off | Target::Standard(_) => Ok(()),
-        }
     }
 
     /// Whether it is a terminal.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::config::Sink;
 
 fn settings(file: Sink) -> config::Log {
     config::Log {
@@ -104,31 +105,4 @@ fn off_writes_nothing_and_loses_nothing() {
     let error_log = Arc::new(ErrorLog::open(&settings(Sink::Off), identity(Role::Command, 0)).unwrap());
     log_to(&logger(Arc::clone(&error_log)), "rwsgi", Level::Error, "nowhere");
     assert_eq!(error_log.lost.load(Ordering::Relaxed), 0);
-}
-
-#[test]
-fn a_file_that_was_given_away_stays_so_after_a_rotation() {
-    use std::os::unix::fs::MetadataExt;
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can give files away");
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let (path, access) = (directory.path().join("error.log"), directory.path().join("access.log"));
-    let error_log = open(&path);
-    {
-        let mut state = error_log.lock();
-        state.access = Sink::File(access.clone());
-        state.owner = Some((12345, 54321));
-        give_away(state.owner, &state.output, &state.access).unwrap();
-    }
-    let owner = |path: &Path| {
-        let metadata = std::fs::metadata(path).unwrap();
-        (metadata.uid(), metadata.gid())
-    };
-    assert_eq!((owner(&path), owner(&access)), ((12345, 54321), (12345, 54321)));
-    std::fs::remove_file(&path).unwrap();
-    std::fs::remove_file(&access).unwrap();
-    error_log.reopen().unwrap();
-    assert_eq!((owner(&path), owner(&access)), ((12345, 54321), (12345, 54321)));
 }

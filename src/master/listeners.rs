@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::RawFd;
 
 use crate::config::Server;
-use crate::net::{Bind, Listener, inherit};
+use crate::net::{Bind, Listener, SocketFile, inherit};
 
 /// Opens every listener.
 ///
@@ -40,7 +40,7 @@ pub(super) fn open(server: &Server) -> Result<Vec<Listener>, Vec<String>> {
     if problems.is_empty() {
         return Ok(listeners);
     }
-    listeners.iter().for_each(Listener::remove_socket_file);
+    listeners.iter().filter_map(Listener::socket_file).for_each(SocketFile::remove);
     Err(problems)
 }
 

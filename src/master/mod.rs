@@ -21,7 +21,7 @@ use nix::sys::stat::{Mode, umask};
 use crate::config::{self, Settings};
 use crate::ipc;
 use crate::log as logs;
-use crate::net::Listener;
+use crate::net::{Listener, SocketFile};
 use crate::sys;
 
 use pid_file::PidFile;
@@ -53,9 +53,9 @@ pub fn run(sources: config::Sources, settings: Settings, worker: Box<dyn ipc::Wo
 
 fn run_with(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> i32 {
     match start(load, settings, worker) {
-        Ok((reactor, listeners, pid_file)) => {
+        Ok((reactor, socket_files, pid_file)) => {
             let code = reactor.run();
-            clean_up(&listeners, pid_file.as_ref());
+            clean_up(&socket_files, pid_file.as_ref());
             if code == 0 {
                 log::info!("stopped");
             }
@@ -70,7 +70,7 @@ fn run_with(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) ->
     }
 }
 
-type Started = (Reactor, Vec<Listener>, Option<PidFile>);
+type Started = (Reactor, Vec<SocketFile>, Option<PidFile>);
 
 /// Everything up to the first fork.
 fn start(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> Result<Started, StartErrors> {
@@ -85,10 +85,11 @@ fn start(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> Re
         log::debug!("orphans of workers will not be reaped: {error}");
     }
     let listeners = listeners::open(&settings.server).map_err(StartErrors)?;
-    let pid_file = match prepare(&settings, &listeners) {
+    let socket_files: Vec<_> = listeners.iter().filter_map(Listener::socket_file).cloned().collect();
+    let pid_file = match prepare(&settings, &socket_files) {
         Ok(pid_file) => pid_file,
         Err(errors) => {
-            clean_up(&listeners, None);
+            clean_up(&socket_files, None);
             return Err(errors);
         }
     };
@@ -96,30 +97,30 @@ fn start(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> Re
         log::info!("listening on {listener}");
     }
     sys::title::set(&format!("{}: master [{target}]", settings.server.process_name));
-    match Reactor::new(load, settings, worker, listeners.clone()) {
-        Ok(reactor) => Ok((reactor, listeners, pid_file)),
+    match Reactor::new(load, settings, worker, listeners) {
+        Ok(reactor) => Ok((reactor, socket_files, pid_file)),
         Err(error) => {
-            clean_up(&listeners, pid_file.as_ref());
+            clean_up(&socket_files, pid_file.as_ref());
             Err(StartErrors::one(format_args!("the event loop cannot be set up: {error}")))
         }
     }
 }
 
 /// Removes what the start has left in the file system.
-fn clean_up(listeners: &[Listener], pid_file: Option<&PidFile>) {
-    listeners.iter().for_each(Listener::remove_socket_file);
+fn clean_up(socket_files: &[SocketFile], pid_file: Option<&PidFile>) {
+    socket_files.iter().for_each(SocketFile::remove);
     if let Some(pid_file) = pid_file {
         pid_file.remove();
     }
 }
 
 /// Writes the pid file, hands our files to the configured user and becomes it.
-fn prepare(settings: &Settings, listeners: &[Listener]) -> Result<Option<PidFile>, StartErrors> {
+fn prepare(settings: &Settings, socket_files: &[SocketFile]) -> Result<Option<PidFile>, StartErrors> {
     let pid_file = match &settings.server.pid_file {
         Some(path) => Some(PidFile::create(path, &settings.server.process_name).map_err(StartErrors::one)?),
         None => None,
     };
-    let mut files: Vec<_> = listeners.iter().filter_map(Listener::socket_file).collect();
+    let mut files: Vec<_> = socket_files.iter().map(SocketFile::path).collect();
     files.extend(pid_file.as_ref().map(PidFile::path));
     if let Err(problem) = privileges::drop(&settings.server, &settings.log, &files) {
         clean_up(&[], pid_file.as_ref());

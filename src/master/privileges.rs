@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::Path;
 
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
@@ -33,6 +33,7 @@ pub(super) fn drop(server: &Server, log: &Log, files: &[&Path]) -> Result<(), St
             OpenOptions::new()
                 .create(true)
                 .append(true)
+                .mode(0o640)
                 .open(path)
                 .map_err(|error| format!("the log file {} cannot be opened: {error}", path.display()))?;
             hand_over(path, owner, group)?;

@@ -134,6 +134,8 @@ impl Reactor {
                 _ => (Stop::Quick, "SIGQUIT"),
             };
             self.tell(Event::Stop { how, reason });
+            // The workers take what waits; later clients are to be refused at once and not left waiting for the end.
+            self.listeners.clear();
         }
         for &signal in signals.iter().filter(|signal| !stops(signal)) {
             match signal {

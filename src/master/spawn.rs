@@ -3,7 +3,7 @@
 //! The child never returns into the master's code and never drops the master's objects: it ends by `_exit`.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Settings;
@@ -13,6 +13,8 @@ use crate::net::Listener;
 use crate::sys;
 use crate::sys::process::Fork;
 
+/// Exit code of a worker that the system refuses something.
+const EXIT_SYSTEM: i32 = 1;
 /// Exit code of a worker that panicked (EX_SOFTWARE of sysexits.h).
 const EXIT_PANIC: i32 = 70;
 
@@ -58,7 +60,16 @@ fn be_worker(order: &Order<'_>, channel: Channel, master: i32) -> ! {
                 log::warn!("[log] stays as it was: {error}");
             }
         }
-        let listeners = order.listeners.to_vec();
+        // Of its own, so that a worker that closes a listener really gives it up.
+        let listeners = match order.listeners.iter().map(Listener::duplicate).collect() {
+            Ok(listeners) => listeners,
+            Err(error) => {
+                log::error!("the listeners cannot be taken over: {error}");
+                return EXIT_SYSTEM;
+            }
+        };
+        let inherited: Vec<RawFd> = order.listeners.iter().map(|it| it.as_fd().as_raw_fd()).collect();
+        sys::descriptors::close_in_child(&inherited);
         order.worker.run(Seat { generation, slot, settings: order.settings.clone(), listeners, channel })
     }));
     sys::exit_now(ran.unwrap_or(EXIT_PANIC))

@@ -338,7 +338,7 @@ impl WorkerMain for Talker {
             }
             match seat.channel.receive_from_master() {
                 Ok(Some(ToWorker::Serve)) => Self::tell(&seat, "serving"),
-                Ok(Some(ToWorker::Drain)) => {
+                Ok(Some(ToWorker::Drain | ToWorker::Stop)) => {
                     Self::tell(&seat, "drained");
                     return 0;
                 }

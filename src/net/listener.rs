@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,8 +25,7 @@ pub struct Listener {
     pub bind: Bind,
     /// Where it really listens (`getsockname`).
     pub local: Address,
-    /// The socket file that we made, with its device and inode.
-    file: Option<(PathBuf, u64, u64)>,
+    file: Option<SocketFile>,
 }
 
 /// Why an address cannot be listened on; one sentence that says what to change.
@@ -90,7 +89,7 @@ impl Listener {
         Self::new(socket, &Bind::Descriptor(fd), None).map_err(|error| fail(&error.to_string()))
     }
 
-    fn new(socket: Socket, bind: &Bind, file: Option<(PathBuf, u64, u64)>) -> io::Result<Self> {
+    fn new(socket: Socket, bind: &Bind, file: Option<SocketFile>) -> io::Result<Self> {
         let name = socket.local_addr()?;
         let local = match name.as_socket() {
             Some(address) => Address::Tcp(address),
@@ -102,25 +101,40 @@ impl Listener {
 
     /// The socket file that we made, if it is a unix socket that we bound.
     #[must_use]
-    pub fn socket_file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|(path, ..)| path.as_path())
+    pub fn socket_file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
-    /// Removes the socket file if we made it and it is still the same one.
-    pub fn remove_socket_file(&self) {
-        if let Some((path, device, inode)) = &self.file {
-            let is_ours =
-                fs::symlink_metadata(path).is_ok_and(|it| it.dev() == *device && it.ino() == *inode);
-            if is_ours {
-                fs::remove_file(path).ok();
-            }
-        }
+    /// The same listener with a descriptor of its own, for a process that closes the inherited ones.
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(self.socket.try_clone()?), ..self.clone() })
     }
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+/// The file of a unix socket that we bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it if it is still the one that we made.
+    pub fn remove(&self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|it| it.dev() == self.device && it.ino() == self.inode) {
+            fs::remove_file(&self.path).ok();
+        }
     }
 }
 
@@ -221,7 +235,7 @@ fn is_unavailable(error: &io::Error) -> bool {
 }
 
 /// Binds a unix socket. Its permissions are set before it listens: until then every `connect` is refused.
-fn bind_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Socket, (PathBuf, u64, u64)), String> {
+fn bind_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Socket, SocketFile), String> {
     let address =
         SockAddr::unix(path).map_err(|_| "the path is too long for a unix socket (107 bytes)".to_owned())?;
     make_room(path, &address)?;
@@ -232,7 +246,8 @@ fn bind_unix(path: &Path, backlog: i32, mode: u32) -> Result<(Socket, (PathBuf, 
         .and_then(|()| fs::symlink_metadata(path))
         .map_err(|error| error.to_string())?;
     socket.listen(backlog).map_err(|error| error.to_string())?;
-    Ok((socket, (path.to_path_buf(), metadata.dev(), metadata.ino())))
+    let file = SocketFile { path: path.to_path_buf(), device: metadata.dev(), inode: metadata.ino() };
+    Ok((socket, file))
 }
 
 /// Removes a socket file that nobody listens on any more.

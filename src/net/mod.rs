@@ -8,5 +8,5 @@ pub mod origin;
 pub mod proxy_protocol;
 
 pub use address::{Address, Bind};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, SocketFile};
 pub use origin::{Endpoint, Origin, OriginError, Scheme, origin_of};

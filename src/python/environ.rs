@@ -104,6 +104,10 @@ pub(super) fn environ<'py>(
         Scheme::Https => intern!(py, "https"),
     };
     environ.set_item(intern!(py, "wsgi.url_scheme"), scheme)?;
+    if request.origin.scheme == Scheme::Https {
+        // PEP 3333, "environ Variables": as Apache has it.
+        environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
+    }
     environ.set_item(intern!(py, "wsgi.input"), objects.input)?;
     environ.set_item(intern!(py, "wsgi.errors"), objects.errors)?;
     environ.set_item(intern!(py, "rwsgi.request_id"), &*request.id.0)?;

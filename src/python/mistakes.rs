@@ -61,6 +61,17 @@ pub(super) const NOT_STARTED: &str = "the application did not call start_respons
 pub(super) const STARTED_TWICE: &str = "start_response was called twice: call it once, or pass exc_info to \
                                         replace the response with an error page";
 
+/// `start_response` raised an error, the application caught it and went on.
+pub(super) const REFUSED: &str = "start_response raised an error, and the application went on without a response: \
+                                  let the error end the call, or call start_response again with exc_info";
+
+/// `write` was given more than the Content-Length has room for.
+pub(super) const WRITTEN_PAST_LENGTH: &str = "write() went past the Content-Length, and the rest was cut: set \
+                                              Content-Length to the length of the body in bytes, or leave it out";
+
+/// `write` has nobody to write to; no mistake, but told in the same way.
+pub(super) const CLIENT_GONE: &str = "the client went away before the response was complete";
+
 /// `start_response` or `write` was called too late.
 pub(super) const ENDED: &str = "the response has ended: call start_response and write only while the \
                                 application runs";

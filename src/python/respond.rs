@@ -41,6 +41,7 @@ impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Self {
         match error {
             OutputError::NotStarted => Self::Mistake(mistakes::NOT_STARTED.to_owned()),
+            OutputError::Refused => Self::Mistake(mistakes::REFUSED.to_owned()),
             OutputError::Ended => Self::Mistake(mistakes::ENDED.to_owned()),
         }
     }
@@ -127,7 +128,7 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
             log::error!("{label}: {sentence}{consequence}");
             AfterCall::Continue
         }
-        // wsgi.input raised it, and the application had nothing to add: not its fault.
+        // wsgi.input or write() raised it, and the application had nothing to add: not its fault.
         Failure::Raised(error) if disconnected && error.is_instance_of::<PyConnectionResetError>(py) => {
             log::debug!("{label}: {error}");
             AfterCall::Continue
@@ -202,13 +203,14 @@ fn send_known<'py>(
             blocks.push(block);
         }
     }
-    let Some(last) = blocks.len().checked_sub(1) else {
+    if blocks.is_empty() {
         return Ok(response.start(py, Some(0))?);
-    };
-    for (index, block) in blocks.iter().enumerate() {
-        match response.send(py, block, Some(bytes), index < last)? {
+    }
+    for block in &blocks {
+        // The last one too: the end of the response follows at once.
+        match response.send(py, block, Some(bytes), true)? {
             Flow::Continue => {}
-            Flow::Complete => break,
+            Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -234,12 +236,16 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         };
         let length = block.as_bytes().len();
         if length == 0 {
+            // Enough was sent, and the application goes on: it is not asked for ever.
+            if response.is_satisfied() {
+                break;
+            }
             continue;
         }
         is_empty = false;
         match response.send(py, block, is_single.then_some(length as u64), false)? {
             Flow::Continue => {}
-            Flow::Complete => break,
+            Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
         }
     }
@@ -271,7 +277,7 @@ fn send_file(
     let flow =
         response.output(py, Some(rest), length, |exchange| exchange.send_file(file, offset, length))?;
     match flow {
-        Flow::Continue | Flow::Complete => Ok(()),
+        Flow::Continue | Flow::Complete | Flow::Excess => Ok(()),
         Flow::Gone => Err(Failure::Gone),
     }
 }

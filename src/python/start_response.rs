@@ -3,16 +3,17 @@
 //! The head is held until the first non-empty block, the end of the response or `write()`; until then it
 //! can be replaced with `exc_info`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyConnectionResetError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTraceback, PyTuple};
 
 use crate::app::{Block, Exchange, Sent};
-use crate::http::ResponseHead;
+use crate::http::{Method, ResponseHead};
 
 use super::lent::Lent;
 use super::text::latin1_bytes;
@@ -29,6 +30,9 @@ pub(super) struct StartResponse {
     lent: Arc<Lent>,
     /// Locked only for moments, and inside the lock of `lent` where both are needed.
     state: Mutex<State>,
+    /// The output queue is past its high-water mark: wait before more output. Not before the end, since the reactor
+    /// writes the rest by itself, and the thread is free for another request.
+    is_full: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -37,6 +41,8 @@ enum State {
     Missing,
     /// Called; nothing was handed over yet.
     Held(ResponseHead),
+    /// The last call raised an error: only one with `exc_info` can mend that (PEP 3333).
+    Refused,
     /// The head was handed over to the exchange.
     HandedOver {
         /// Length that the client was told, if any.
@@ -45,6 +51,8 @@ enum State {
         produced: u64,
         /// Whether the excess was logged already.
         excess_logged: bool,
+        /// No byte of a body is sent, whatever the application produces (HEAD, 204, 205, 304).
+        bodiless: bool,
     },
 }
 
@@ -53,8 +61,10 @@ enum State {
 pub(super) enum Flow {
     /// More output is welcome.
     Continue,
-    /// The declared length is reached: more output would be cut off.
+    /// The response has no body: more output would go nowhere.
     Complete,
+    /// The output went past the declared length and was cut off.
+    Excess,
     /// The client is gone.
     Gone,
 }
@@ -64,13 +74,15 @@ pub(super) enum Flow {
 pub(super) enum OutputError {
     /// `start_response` was not called.
     NotStarted,
+    /// `start_response` raised an error, and the application went on.
+    Refused,
     /// The exchange has ended.
     Ended,
 }
 
 impl StartResponse {
     pub(super) fn new(lent: Arc<Lent>) -> Self {
-        Self { lent, state: Mutex::new(State::Missing) }
+        Self { lent, state: Mutex::new(State::Missing), is_full: AtomicBool::new(false) }
     }
 
     /// Sends a block that is not empty, after the head if that is still held.
@@ -91,7 +103,7 @@ impl StartResponse {
         self.output(py, body_length, data.len() as u64, |exchange| exchange.send(block, more))
     }
 
-    /// Runs `output` after the head was handed over, and waits until there is room again.
+    /// Waits until there is room, then runs `output` after the head was handed over.
     pub(super) fn output(
         &self,
         py: Python<'_>,
@@ -101,16 +113,23 @@ impl StartResponse {
     ) -> Result<Flow, OutputError> {
         let flow = self.lent.with(py, |exchange| {
             self.hand_over(exchange, body_length, bytes)?;
-            let mut sent = output(exchange);
-            while sent == Sent::Full {
-                sent = py.detach(|| exchange.wait());
+            while self.is_full.load(Ordering::Relaxed) {
+                match py.detach(|| exchange.wait()) {
+                    Sent::Full => {}
+                    Sent::Gone => return Ok(Flow::Gone),
+                    Sent::Ready | Sent::Excess => self.is_full.store(false, Ordering::Relaxed),
+                }
             }
-            Ok(match sent {
-                Sent::Ready | Sent::Full => Flow::Continue,
+            Ok(match output(exchange) {
+                Sent::Ready => self.flow(),
+                Sent::Full => {
+                    self.is_full.store(true, Ordering::Relaxed);
+                    self.flow()
+                }
                 Sent::Gone => Flow::Gone,
                 Sent::Excess => {
                     self.log_excess(exchange, body_length);
-                    Flow::Complete
+                    Flow::Excess
                 }
             })
         });
@@ -130,7 +149,19 @@ impl StartResponse {
             State::HandedOver { declared, produced, .. } => {
                 declared.map(|length| length.saturating_sub(*produced))
             }
-            State::Missing => None,
+            State::Missing | State::Refused => None,
+        }
+    }
+
+    /// Whether as much was produced as the client was told of.
+    pub(super) fn is_satisfied(&self) -> bool {
+        self.content_length() == Some(0)
+    }
+
+    fn flow(&self) -> Flow {
+        match &*self.state() {
+            State::HandedOver { bodiless: true, .. } => Flow::Complete,
+            State::HandedOver { .. } | State::Missing | State::Held(_) | State::Refused => Flow::Continue,
         }
     }
 
@@ -147,21 +178,65 @@ impl StartResponse {
         let mut state = self.state();
         match std::mem::replace(&mut *state, State::Missing) {
             State::Missing => return Err(OutputError::NotStarted),
+            State::Refused => {
+                *state = State::Refused;
+                return Err(OutputError::Refused);
+            }
             State::Held(head) => {
                 let declared = head.content_length().or(body_length);
-                *state = State::HandedOver { declared, produced: bytes, excess_logged: false };
+                let bodiless = exchange.request().head.method_kind() == Method::Head
+                    || matches!(head.status(), 204 | 205 | 304);
+                *state = State::HandedOver { declared, produced: bytes, excess_logged: false, bodiless };
                 exchange.start(head, body_length);
             }
-            State::HandedOver { declared, produced, excess_logged } => {
-                *state =
-                    State::HandedOver { declared, produced: produced.saturating_add(bytes), excess_logged };
+            State::HandedOver { declared, produced, excess_logged, bodiless } => {
+                let produced = produced.saturating_add(bytes);
+                *state = State::HandedOver { declared, produced, excess_logged, bodiless };
             }
         }
         Ok(())
     }
 
+    /// Takes a call of `start_response`. An error in a first call counts as a call (PEP 3333): after it the
+    /// application may start the response only with `exc_info`.
+    fn hold(
+        &self,
+        py: Python<'_>,
+        status: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyAny>,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        if self.lent.with(py, |_| ()).is_none() {
+            return Err(PyRuntimeError::new_err(mistakes::ENDED));
+        }
+        let raised = exc_info.map(raised).transpose();
+        let head = read_head(status, headers);
+        let mut state = self.state();
+        let head = match (&*state, raised) {
+            (State::HandedOver { .. }, Ok(Some(error)) | Err(error)) => return Err(error),
+            (State::HandedOver { .. }, Ok(None)) => {
+                return Err(PyAssertionError::new_err(mistakes::STARTED_TWICE));
+            }
+            (State::Held(_) | State::Refused, Ok(None)) => {
+                Err(PyAssertionError::new_err(mistakes::STARTED_TWICE))
+            }
+            (State::Missing | State::Held(_) | State::Refused, Err(error)) => Err(error),
+            (State::Missing, Ok(None | Some(_))) | (State::Held(_) | State::Refused, Ok(Some(_))) => head,
+        };
+        match head {
+            Ok(head) => {
+                *state = State::Held(head);
+                Ok(())
+            }
+            Err(error) => {
+                *state = State::Refused;
+                Err(error)
+            }
+        }
+    }
+
     fn log_excess(&self, exchange: &dyn Exchange, body_length: Option<u64>) {
-        if let State::HandedOver { declared, produced, excess_logged } = &mut *self.state() {
+        if let State::HandedOver { declared, produced, excess_logged, .. } = &mut *self.state() {
             if *excess_logged {
                 return;
             }
@@ -183,30 +258,8 @@ impl StartResponse {
         headers: &Bound<'py, PyAny>,
         exc_info: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let this = slf.get();
-        let replaces = exc_info.is_some();
-        if let Some(exc_info) = exc_info {
-            let error = raised(exc_info)?;
-            if matches!(&*this.state(), State::HandedOver { .. }) {
-                return Err(error);
-            }
-        }
-        let head = read_head(status, headers)?;
-        if this.lent.with(py, |_| ()).is_none() {
-            return Err(PyRuntimeError::new_err(mistakes::ENDED));
-        }
-        let mut state = this.state();
-        match &*state {
-            State::Missing => {}
-            State::Held(_) if replaces => {}
-            State::Held(_) | State::HandedOver { .. } => {
-                return Err(PyAssertionError::new_err(mistakes::STARTED_TWICE));
-            }
-        }
-        *state = State::Held(head);
-        drop(state);
-        slf.getattr(intern!(py, "write"))
+        slf.get().hold(slf.py(), status, headers, exc_info)?;
+        slf.getattr(intern!(slf.py(), "write"))
     }
 
     /// The `write()` callable of PEP 3333: transmits the head and the data now.
@@ -218,8 +271,12 @@ impl StartResponse {
             return Ok(());
         }
         match self.send(py, data, None, false) {
-            // A client that is gone is no concern of the application.
-            Ok(Flow::Continue | Flow::Complete | Flow::Gone) => Ok(()),
+            Ok(Flow::Continue | Flow::Complete) => Ok(()),
+            // There is no iteration to stop, and an application may write for as long as nothing is wrong.
+            Ok(Flow::Gone) => Err(PyConnectionResetError::new_err(mistakes::CLIENT_GONE)),
+            // PEP 3333, "Handling the Content-Length Header".
+            Ok(Flow::Excess) => Err(PyAssertionError::new_err(mistakes::WRITTEN_PAST_LENGTH)),
+            Err(OutputError::Refused) => Err(PyAssertionError::new_err(mistakes::REFUSED)),
             Err(OutputError::NotStarted) => Err(PyAssertionError::new_err(mistakes::NOT_STARTED)),
             Err(OutputError::Ended) => Err(PyRuntimeError::new_err(mistakes::ENDED)),
         }
@@ -233,7 +290,11 @@ fn raised(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     if tuple.len() != 3 {
         return Err(refused());
     }
-    Ok(PyErr::from_value(tuple.get_item(1)?))
+    let error = PyErr::from_value(tuple.get_item(1)?);
+    if let Ok(traceback) = tuple.get_item(2)?.cast_into::<PyTraceback>() {
+        error.set_traceback(exc_info.py(), Some(traceback));
+    }
+    Ok(error)
 }
 
 /// Checks and copies what the application passed; it may go on changing its list.

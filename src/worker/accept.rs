@@ -4,8 +4,9 @@
 //! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
 //!
 //! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
-//! leaves the listeners to the others. It leaves only after it was woken and has taken one connection: the wake went
-//! to no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come.
+//! leaves the listeners to the others. A worker that is woken although it is busy takes one connection: the wake went to
+//! no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come. Between two
+//! polls no wake can be lost by leaving, since the kernel wakes only who waits in `epoll_wait`.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -70,12 +71,16 @@ impl Acceptor {
         self.paused_until
     }
 
-    /// Joins the listeners. Level-triggered: what is already in the queue wakes at once.
-    pub(super) fn join(&mut self, now: Instant) {
-        if self.joined || self.paused_until.is_some_and(|until| until > now) {
+    /// Ends a pause that is over.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+    }
+
+    /// Joins the listeners, unless it pauses. Level-triggered: what is already in the queue wakes at once.
+    pub(super) fn join(&mut self) {
+        if self.joined || self.paused_until.is_some() {
             return;
         }
-        self.paused_until = None;
         for (index, listener) in self.listeners.iter().enumerate() {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             let event = EpollEvent::new(flags, (TOKEN_BASE + index) as u64);
@@ -104,14 +109,26 @@ impl Acceptor {
         self.listeners.len()
     }
 
+    /// Closes the listeners for good.
+    pub(super) fn close(&mut self) {
+        self.leave();
+        self.listeners.clear();
+    }
+
     /// The listener that a token stands for.
     pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
         let index = token.0.checked_sub(TOKEN_BASE)?;
         (token.0 <= TOKEN_LAST && index < self.listeners.len()).then_some(index)
     }
 
-    /// Takes at most `most` connections off a listener.
-    pub(super) fn accept(&mut self, index: usize, most: usize, now: Instant, accepted: &mut Vec<Accepted>) {
+    /// Takes at most `most` connections off a listener, and a bounded number at once. True when more may be waiting.
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        most: usize,
+        now: Instant,
+        accepted: &mut Vec<Accepted>,
+    ) -> bool {
         let listener = self.listeners[index].clone();
         let mut taken = 0;
         while taken < most.min(BATCH_MAX) {
@@ -121,13 +138,17 @@ impl Acceptor {
                     accepted.push(self.welcome(socket, peer, &listener));
                 }
                 Err(error) => match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return,
+                    Some(libc::EAGAIN) => return false,
                     // The client of this connection is already gone, or a signal came: try the next.
                     Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
-                    _ => return self.exhausted(&error, now),
+                    _ => {
+                        self.exhausted(&error, now);
+                        return false;
+                    }
                 },
             }
         }
+        true
     }
 
     fn welcome(&self, socket: Socket, peer: Address, listener: &Listener) -> Accepted {

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -29,6 +29,17 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
+/// How long a worker that is busy without a break leaves the listeners to others.
+const REJOIN_AFTER: Duration = Duration::from_millis(10);
+
+/// When the listeners were left.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    at: Instant,
+    /// How many requests were finished by then.
+    finished: u64,
+}
+
 /// The reactor.
 #[derive(Debug)]
 pub(super) struct Reactor {
@@ -38,6 +49,7 @@ pub(super) struct Reactor {
     next_generation: u32,
     timers: Timers,
     acceptor: Acceptor,
+    left: Left,
     serving: bool,
     channel: Channel,
     signals: std::fs::File,
@@ -75,6 +87,7 @@ impl Reactor {
             next_generation: 0,
             timers: Timers::default(),
             acceptor,
+            left: Left { at: context.now, finished: 0 },
             serving: false,
             channel,
             signals,
@@ -96,6 +109,9 @@ impl Reactor {
     pub(super) fn run(&mut self) {
         while !self.is_finished() {
             self.turn();
+        }
+        if let Some(summary) = self.context.refusals.summary() {
+            log::info!("requests refused by this worker: {summary}");
         }
         // What is left at the end of the graceful timeout is cut.
         self.connections.clear();
@@ -219,12 +235,18 @@ impl Reactor {
         }
     }
 
+    /// Takes connections off a listener that has some.
     fn accept(&mut self, index: usize) {
         let room = self.context.settings.http.max_connections.saturating_sub(self.connections.len());
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
         let most = if self.is_busy() { 1 } else { room };
+        self.accept_some(index, most);
+    }
+
+    /// Takes at most `most` connections; true when more may be waiting.
+    fn accept_some(&mut self, index: usize, most: usize) -> bool {
         let mut accepted = std::mem::take(&mut self.accepted);
-        self.acceptor.accept(index, most, self.context.now, &mut accepted);
+        let more = self.acceptor.accept(index, most, self.context.now, &mut accepted);
         for Accepted { socket, endpoint } in accepted.drain(..) {
             let entry = self.connections.vacant_entry();
             let Ok(index) = u32::try_from(entry.key()) else { continue };
@@ -241,10 +263,7 @@ impl Reactor {
             self.with_connection(token, Connection::drive);
         }
         self.accepted = accepted;
-        if self.is_busy() {
-            self.acceptor.leave();
-            self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
-        }
+        more
     }
 
     /// Whether new connections are better left to other workers. Under `http.queue_timeout` they are taken all the
@@ -256,12 +275,29 @@ impl Reactor {
             || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
-    /// Joins the listeners again once there is room.
+    /// Leaves the listeners while busy, so that no request waits here while another worker is idle; joins them again
+    /// when a thread is free. A worker that is busy without a break, but gets on, joins now and then: its clients wait
+    /// for it, but so would a new one that nobody takes. One that is stuck does not.
     fn balance(&mut self) {
-        let accepting = self.serving && self.context.draining_since.is_none();
-        if accepting && !self.acceptor.joined() && !self.is_busy() {
+        self.acceptor.resume(self.context.now);
+        if !self.serving || self.context.draining_since.is_some() {
+            return;
+        }
+        let now = self.context.now;
+        let finished = self.context.jobs.finished();
+        if self.acceptor.joined() {
+            if self.is_busy() {
+                self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
+                self.acceptor.leave();
+                self.left = Left { at: now, finished };
+            }
+            return;
+        }
+        let gets_on = finished != self.left.finished && now >= self.left.at + REJOIN_AFTER;
+        let full = self.connections.len() >= self.context.settings.http.max_connections;
+        if !self.is_busy() || (gets_on && !full) {
             self.context.shared.wants_free_thread.store(false, Ordering::SeqCst);
-            self.acceptor.join(self.context.now);
+            self.acceptor.join();
         }
     }
 
@@ -270,6 +306,7 @@ impl Reactor {
             match self.channel.receive_from_master() {
                 Ok(Some(ToWorker::Serve)) => self.serving = true,
                 Ok(Some(ToWorker::Drain)) => self.drain(),
+                Ok(Some(ToWorker::Stop)) => self.stop(),
                 Ok(Some(ToWorker::ReopenLogs)) => self.reopen_logs(),
                 Ok(None) => {
                     log::error!("the master is gone");
@@ -308,15 +345,23 @@ impl Reactor {
         self.drain();
     }
 
+    /// The whole server stops: nobody else will take the connections that wait in the kernel's queues.
+    fn stop(&mut self) {
+        if self.serving && self.context.draining_since.is_none() {
+            for index in 0..self.acceptor.listeners() {
+                let room = |reactor: &Self| {
+                    reactor.context.settings.http.max_connections.saturating_sub(reactor.connections.len())
+                };
+                while room(self) > 0 && self.accept_some(index, room(self)) {}
+            }
+        }
+        self.drain();
+        self.acceptor.close();
+    }
+
     fn drain(&mut self) {
         if self.context.draining_since.is_some() {
             return;
-        }
-        // Who is in the kernel's queue now may have no other worker to be taken by: the server may be stopping.
-        if self.serving {
-            for index in 0..self.acceptor.listeners() {
-                self.accept(index);
-            }
         }
         self.context.draining_since = Some(self.context.now);
         self.context.shared.draining.store(true, Ordering::Relaxed);

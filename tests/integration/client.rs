@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::PATIENCE;
 
@@ -82,22 +84,34 @@ impl Client {
     }
 
     pub(crate) fn try_connect(address: &Address) -> io::Result<Self> {
-        let stream = match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect_timeout(address, PATIENCE)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Stream::Tcp(stream)
-            }
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Stream::Unix(stream)
-            }
-        };
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(match address {
+            Address::Tcp(address) => Self::from_tcp(TcpStream::connect_timeout(address, PATIENCE)?),
+            Address::Unix(path) => Self::from_unix(UnixStream::connect(path)?),
+        })
+    }
+
+    /// Connects from an address of the loopback network, all of which belong to this machine.
+    pub(crate) fn connect_from(address: &Address, from: Ipv4Addr) -> Self {
+        let Address::Tcp(address) = address else { panic!("only TCP has addresses to come from") };
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+        socket.connect_timeout(&(*address).into(), PATIENCE).unwrap();
+        Self::from_tcp(socket.into())
+    }
+
+    /// A client on a connection that the test made itself.
+    pub(crate) fn from_tcp(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: Stream::Tcp(stream), buffer: Vec::new() }
+    }
+
+    /// A client on a connection that the test made itself.
+    pub(crate) fn from_unix(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream: Stream::Unix(stream), buffer: Vec::new() }
     }
 
     /// Sends bytes as they are.
@@ -214,6 +228,15 @@ impl Client {
     pub(crate) fn expect_end(&mut self) {
         let rest = self.read_to_end().unwrap_or_else(|error| panic!("{error}"));
         assert!(rest.is_empty(), "more than was asked for: {:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// Insists that the server closes the connection without an answer; a reset is as good as an end.
+    #[track_caller]
+    pub(crate) fn expect_closed(&mut self) {
+        match self.read_to_end() {
+            Ok(rest) => assert!(rest.is_empty(), "an answer: {:?}", String::from_utf8_lossy(&rest)),
+            Err(error) => assert!(error.contains("reset") && self.buffer.is_empty(), "{error}"),
+        }
     }
 
     /// Reads a line that ends in CRLF and returns it without.

@@ -17,19 +17,29 @@
 mod client;
 mod harness;
 mod process;
+#[path = "../corpus/reader.rs"]
+mod reader;
 mod tools;
 
 mod check;
 mod concurrency;
+mod corpus;
 mod crash;
+mod disk_full;
 mod django;
 mod environment;
 mod frameworks;
+mod hostile;
 mod http;
 mod nginx;
+mod pep3333;
+mod proxy;
+mod real_clients;
 mod reload;
+mod response_rules;
 mod responses;
 mod signals;
 mod sockets;
 mod startup_errors;
+mod streaming;
 mod tutorials;

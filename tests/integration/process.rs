@@ -14,9 +14,11 @@ pub(crate) struct Process {
     pub(crate) title: String,
 }
 
-/// All living processes of the process group `group`, zombies left out.
+/// All living processes of the process group `group`: no zombies, and none that the kernel is taking down (its memory
+/// is gone, so it has no command line).
 pub(crate) fn group(group: i32) -> Vec<Process> {
-    all().into_iter().filter(|process| process.group == group && process.state != 'Z').collect()
+    let is_living = |process: &Process| process.state != 'Z' && !process.title.is_empty();
+    all().into_iter().filter(|process| process.group == group && is_living(process)).collect()
 }
 
 /// The living children of `parent`.

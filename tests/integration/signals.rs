@@ -1,9 +1,11 @@
 //! Signals to the master, as gunicorn understands them.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::client::{Address, Client};
 use crate::harness::{Builder, quoted};
 
 #[test]
@@ -74,8 +76,15 @@ fn ttin_and_ttou_change_the_number_of_workers() {
         client.response().expect(200);
     }
     server.signal(Signal::SIGTTOU);
-    let ended = clients.iter_mut().filter_map(|client| client.try_get("/").err()).count();
-    assert!(ended <= 1, "both workers went");
+    server.wait_for("one worker fewer (SIGTTOU)");
+    let mut rounds = 0;
+    while server.workers().len() > 1 {
+        server.get("/").expect(200);
+        rounds += 1;
+        assert!(rounds < 10_000, "no worker went");
+    }
+    server.signal(Signal::SIGTTOU);
+    server.wait_for("the last one stays");
     server.get("/").expect(200);
 }
 
@@ -114,4 +123,34 @@ fn signals_to_a_worker_do_not_reach_the_application() {
     nix::sys::signal::kill(pid, Signal::SIGHUP).unwrap();
     nix::sys::signal::kill(pid, Signal::SIGPIPE).unwrap();
     assert_eq!(server.get("/").expect(200).json()["pid"].as_i64(), Some(i64::from(pid.as_raw())));
+}
+
+/// Nobody else would take who already waits; who comes later is told at once and not left waiting for the end.
+#[test]
+fn term_serves_who_waits_and_refuses_who_comes_later() {
+    let builder = Builder::new("slow");
+    let path = builder.path("rwsgi.sock");
+    let mut server = builder.bind(&[&format!("unix:{}", path.display())]).start();
+    let address = Address::Unix(path);
+    let gate = server.path("gate");
+    let request = format!("GET /?{} HTTP/1.1\r\nHost: localhost\r\n\r\n", gate.display());
+    let mut first = Client::connect(&address);
+    first.send(&request);
+    server.wait_for("inside");
+    // One thread, which is busy: these stay in the queue of the listener.
+    let mut waiting: Vec<_> = (0..40).map(|_| Client::connect(&address)).collect();
+    for client in &mut waiting {
+        client.send(&request);
+    }
+    server.signal(Signal::SIGTERM);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Client::try_connect(&address).is_ok() {
+        assert!(Instant::now() < deadline, "the listener stays open");
+    }
+    fs::write(gate, "").unwrap();
+    first.response().expect(200);
+    for client in &mut waiting {
+        client.response().expect(200);
+    }
+    server.expect_exit(0);
 }

@@ -145,7 +145,7 @@ impl Supervisor {
             SlotState::Taken(id) => Some(id),
             SlotState::Empty | SlotState::Waiting { .. } => None,
         }) {
-            self.drain_or_kill(id, old.plan.graceful_timeout, now);
+            self.drain_or_kill(id, ToWorker::Drain, old.plan.graceful_timeout, now);
         }
     }
 
@@ -197,7 +197,7 @@ impl Supervisor {
             format!("one worker fewer (SIGTTOU): {} until the next reload", self.serving.plan),
         );
         if let SlotState::Taken(id) = slot.state {
-            self.drain_or_kill(id, self.serving.plan.graceful_timeout, now);
+            self.drain_or_kill(id, ToWorker::Drain, self.serving.plan.graceful_timeout, now);
         }
         self.announce();
     }

@@ -180,7 +180,7 @@ impl Supervisor {
                 format!("stopping ({reason}): draining {count} {workers}, at most {timeout:?}"),
             );
             for id in self.living() {
-                self.drain_or_kill(id, timeout, now);
+                self.drain_or_kill(id, ToWorker::Stop, timeout, now);
             }
         } else {
             self.log(Level::Info, format!("stopping ({reason}): at once"));
@@ -244,12 +244,12 @@ impl Supervisor {
     }
 
     /// Has a serving worker drain; one that serves nobody yet is killed.
-    fn drain_or_kill(&mut self, id: WorkerId, timeout: Duration, now: Instant) {
+    fn drain_or_kill(&mut self, id: WorkerId, message: ToWorker, timeout: Duration, now: Instant) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match worker.phase {
             Phase::Serving => {
                 worker.phase = Phase::Ending { kill_deadline: now + timeout + KILL_MARGIN };
-                self.actions.push(Action::Send { id, message: ToWorker::Drain });
+                self.actions.push(Action::Send { id, message });
             }
             Phase::Booting { .. } | Phase::Ready => self.kill(id),
             Phase::Ending { .. } | Phase::Killed => {}

@@ -111,8 +111,10 @@ impl World {
                                 *process = Process::Serving;
                             }
                         }
-                        ToWorker::Drain if *process == Process::Serving => *process = Process::Draining,
-                        ToWorker::Drain | ToWorker::ReopenLogs => {}
+                        ToWorker::Drain | ToWorker::Stop if *process == Process::Serving => {
+                            *process = Process::Draining
+                        }
+                        ToWorker::Drain | ToWorker::Stop | ToWorker::ReopenLogs => {}
                     }
                 }
                 Action::Kill { id, .. } => {

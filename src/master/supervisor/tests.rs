@@ -133,7 +133,7 @@ fn a_failed_reload_leaves_the_old_generation_alone() {
 fn a_second_term_changes_nothing_and_int_hurries() {
     let (mut supervisor, now) = serving(2);
     let term = Event::Stop { how: Stop::Graceful, reason: "SIGTERM" };
-    assert_eq!(sends(&supervisor.handle(now, term.clone()), ToWorker::Drain), [1, 2]);
+    assert_eq!(sends(&supervisor.handle(now, term.clone()), ToWorker::Stop), [1, 2]);
     assert!(supervisor.handle(now, term).is_empty());
     let actions = supervisor.handle(now, Event::Stop { how: Stop::Quick, reason: "SIGINT" });
     assert_eq!(kills(&actions), 2);

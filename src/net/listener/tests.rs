@@ -79,12 +79,12 @@ fn a_unix_socket_has_its_mode_and_is_removed_only_by_its_owner() {
     UnixStream::connect(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let _other = UnixListener::bind(&path).unwrap();
-    listener.remove_socket_file();
+    listener.socket_file().unwrap().remove();
     assert!(path.exists(), "somebody else's socket was removed");
     drop(listener);
     fs::remove_file(&path).unwrap();
     let listener = listen(&Bind::Unix(path.clone())).unwrap().remove(0);
-    listener.remove_socket_file();
+    listener.socket_file().unwrap().remove();
     assert!(!path.exists());
 }
 

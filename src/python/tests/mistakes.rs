@@ -57,11 +57,12 @@ fn start_response_must_be_called() {
 fn starting(arguments: &str) -> String {
     let source = format!(
         r#"
+import sys
 def application(environ, start_response):
     try:
         start_response({arguments})
     except Exception as error:
-        start_response("200 OK", [])
+        start_response("200 OK", [], sys.exc_info())
         return [f"{{type(error).__name__}}: {{error}}".encode()]
     raise RuntimeError("accepted")
 "#
