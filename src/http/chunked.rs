@@ -42,6 +42,7 @@ enum State {
     /// White space after the digits of a size, which only an extension may follow.
     Space {
         size: u64,
+        spaces: usize,
     },
     /// After the `;`, which is consumed.
     Extension {
@@ -81,10 +82,10 @@ impl ChunkedDecoder {
                     self.state = self.size_byte(*byte, value, digits)?;
                     position += 1;
                 }
-                State::Space { size } => {
+                State::Space { size, spaces } => {
                     let Some(byte) = rest.first() else { break };
-                    let size = *size;
-                    self.state = self.space_byte(*byte, size)?;
+                    let (size, spaces) = (*size, *spaces);
+                    self.state = self.space_byte(*byte, size, spaces)?;
                     position += 1;
                 }
                 State::Extension { size, scanned } => {
@@ -158,16 +159,17 @@ impl ChunkedDecoder {
         };
         match byte {
             b'\r' => Ok(State::SizeEnd { size }),
-            _ => self.space_byte(byte, size),
+            _ => self.space_byte(byte, size, 0),
         }
     }
 
-    /// One byte of the white space in front of an extension, or its `;`.
-    fn space_byte(&mut self, byte: u8, size: u64) -> Result<State, Reject> {
+    /// One byte of the white space in front of an extension, after `spaces` others, or its `;`.
+    fn space_byte(&mut self, byte: u8, size: u64, spaces: usize) -> Result<State, Reject> {
         match byte {
+            b' ' | b'\t' if spaces == EXTENSION_BYTES_MAX => Err(Reject::ChunkExtensionTooLong),
             b' ' | b'\t' => {
                 self.count_extension(1)?;
-                Ok(State::Space { size })
+                Ok(State::Space { size, spaces: spaces + 1 })
             }
             b';' => Ok(State::Extension { size, scanned: 0 }),
             b'\n' => Err(Reject::BareLf),
