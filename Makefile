@@ -2,12 +2,18 @@
 
 CARGO ?= cargo
 
-.PHONY: help run test lint setup clean
+FUZZ_TARGETS = head chunked whole_equals_split proxy_protocol config forwarding access_log
+TARGET ?= $(FUZZ_TARGETS)
+SECONDS ?= 600
+
+.PHONY: help run test lint fuzz fuzz-smoke setup clean
 
 help:
 	@echo "make run    build and serve examples/demo at http://127.0.0.1:8000"
 	@echo "make test   install what the tests need, then run all tests"
 	@echo "make lint   check format and lints"
+	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
+	@echo "make fuzz-smoke   fuzz every target for 30 s"
 	@echo "make clean  remove what was built and the virtual environment of the tests"
 
 run:
@@ -24,6 +30,13 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 
+fuzz:
+	@scripts/fuzz $(if $(INPUT),replay $(firstword $(TARGET)) $(INPUT),$(SECONDS) $(TARGET))
+
+fuzz-smoke:
+	@scripts/fuzz 30 $(FUZZ_TARGETS)
+
 clean:
 	$(CARGO) clean
+	$(CARGO) clean --manifest-path fuzz/Cargo.toml
 	rm -rf .venv

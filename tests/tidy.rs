@@ -416,6 +416,123 @@ fn every_test_application_says_what_it_does() -> io::Result<()> {
     Ok(())
 }
 
+/// The file that a test's place in `docs/wsgi.md` stands for.
+fn place_of_test(place: &str) -> Option<PathBuf> {
+    let (root, module) = place.split_once('/').unwrap_or((place, ""));
+    match root {
+        "python" => Some(format!("src/python/tests/{module}.rs").into()),
+        "integration" => Some(format!("tests/integration/{module}.rs").into()),
+        "http" | "net" => Some(format!("src/{place}/tests.rs").into()),
+        "worker" => Some("src/worker/tests.rs".into()),
+        _ => None,
+    }
+}
+
+/// The tests that a line of a document names: code spans like `place::function`.
+fn tests_named(line: &str) -> Vec<(PathBuf, String)> {
+    let spans = line.split('`').skip(1).step_by(2);
+    let tests = spans.filter_map(|span| span.split_once("::"));
+    tests.filter_map(|(place, name)| Some((place_of_test(place)?, name.to_owned()))).collect()
+}
+
+/// The names of the `#[test]` functions of a file.
+fn tests_of(path: &Path) -> io::Result<Vec<String>> {
+    let source = read(path)?;
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let functions = lines.windows(2).filter(|pair| pair[0] == "#[test]");
+    let name = |line: &str| line.strip_prefix("fn ")?.split('(').next().map(str::to_owned);
+    Ok(functions.filter_map(|pair| name(pair[1])).collect())
+}
+
+#[test]
+fn every_clause_of_pep_3333_names_tests_that_exist() -> io::Result<()> {
+    let path = Path::new("docs/wsgi.md");
+    let mut bad = Vec::new();
+    let mut rows = 0;
+    let mut in_clauses = false;
+    for (index, line) in read(path)?.lines().enumerate() {
+        let named = tests_named(line);
+        for (file, test) in &named {
+            if !tests_of(file)?.contains(test) {
+                bad.push(broken(path, index + 1, &format!("{} has no test `{test}`", file.display())));
+            }
+        }
+        if !line.starts_with('|') {
+            in_clauses = false;
+        } else if line.ends_with("| Test |") {
+            in_clauses = true;
+        } else if in_clauses && !line.starts_with("|---") {
+            rows += 1;
+            if named.is_empty() {
+                bad.push(broken(path, index + 1, "name the test that shows this clause"));
+            }
+        }
+    }
+    assert!(rows > 50, "{} has lost its tables: {rows} rows", path.display());
+    assert_none(&bad);
+    Ok(())
+}
+
+/// The reasons for which a request is refused, with their status, as `src/http/error.rs` maps them.
+fn refusals() -> io::Result<Vec<(String, String)>> {
+    let source = code_of(&read(Path::new("src/http/error.rs"))?);
+    let body = source.split("impl Reject {").nth(1).and_then(|text| text.split("pub fn status").nth(1));
+    let arms = body.and_then(|text| text.split("pub fn reason").next()).unwrap_or_default();
+    let mut refusals = Vec::new();
+    let mut pending = Vec::new();
+    for word in arms.split(|character: char| !character.is_alphanumeric() && character != ':') {
+        if let Some(name) = word.strip_prefix("Self::") {
+            pending.push(name.to_owned());
+        } else if word.len() == 3 && word.parse::<u16>().is_ok() {
+            refusals.extend(pending.drain(..).map(|name| (name, word.to_owned())));
+        }
+    }
+    Ok(refusals)
+}
+
+#[test]
+fn every_reason_to_refuse_a_request_is_documented() -> io::Result<()> {
+    let refusals = refusals()?;
+    let source = read(Path::new("src/http/error.rs"))?;
+    let variants = source.split("pub enum Reject {").nth(1).and_then(|text| text.split("\n}").next());
+    let variants = variants.unwrap_or_default().lines().filter_map(|line| line.trim().strip_suffix(','));
+    let variants: Vec<_> = variants.filter(|line| !line.starts_with("//")).collect();
+    assert!(variants.len() > 40 && variants.len() == refusals.len(), "{variants:?} {refusals:?}");
+
+    let document = read(Path::new("docs/http.md"))?;
+    let mut bad = Vec::new();
+    for (name, status) in refusals {
+        let rows: Vec<_> = document.lines().filter(|line| line.contains(&format!("| `{name}` |"))).collect();
+        match rows[..] {
+            [row] if row.contains(&format!("| {status} |")) => {}
+            [_] => bad.push(format!("docs/http.md: the row of `{name}` must say {status}")),
+            _ => bad.push(format!("docs/http.md: {} rows for `{name}`: one is wanted", rows.len())),
+        }
+    }
+    assert_none(&bad);
+    Ok(())
+}
+
+#[test]
+fn every_setting_of_http_is_documented_with_its_default() -> io::Result<()> {
+    // Made from the table of settings, which a test of its own compares it with.
+    let reference = read(Path::new("docs/configuration.md"))?;
+    let document = read(Path::new("docs/http.md"))?;
+    let mut bad = Vec::new();
+    let mut settings = 0;
+    for part in reference.split("### `http.").skip(1) {
+        let key = part.split('`').next().unwrap_or_default();
+        let default = part.lines().find_map(|line| line.strip_prefix("- Default: ")).unwrap_or_default();
+        settings += 1;
+        if !document.contains(&format!("| `{key}` | {default} |")) {
+            bad.push(format!("docs/http.md: a row `| `{key}` | {default} |` is wanted"));
+        }
+    }
+    assert!(settings > 10, "docs/configuration.md has {settings} settings of http");
+    assert_none(&bad);
+    Ok(())
+}
+
 #[test]
 fn the_rules_see_code_and_no_prose() {
     let source = "let a = 'x'; // crate::b\nlet s = \"crate::c \\\" crate::d\"; /* crate::e /* \n */ */ use crate::f::G;\n\

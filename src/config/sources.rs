@@ -72,12 +72,26 @@ impl Sources {
     /// # Errors
     /// Everything that is wrong.
     pub fn load(&self) -> Result<Settings, Problems> {
-        let absolute = |file: &PathBuf| self.current_directory.join(file).components().collect::<PathBuf>();
-        let file = self.file.as_ref().map(absolute);
-        let mut found = match (&file, &self.file) {
-            (Some(path), Some(shown)) => file::read(path, shown),
+        let found = match (self.absolute_file(), &self.file) {
+            (Some(path), Some(shown)) => file::read(&path, shown),
             _ => Found { is_sound: true, ..Found::default() },
         };
+        self.resolve(found)
+    }
+
+    /// [`Self::load`] as if the file held this text; the file itself is not looked at, and need not be there.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load_text(&self, text: &str) -> Result<Settings, Problems> {
+        self.resolve(file::parse(text, self.file.as_deref().unwrap_or(Path::new(""))))
+    }
+
+    fn absolute_file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| self.current_directory.join(file).components().collect())
+    }
+
+    fn resolve(&self, mut found: Found) -> Result<Settings, Problems> {
         self.read_variables(&mut found);
         for flag in &self.flags {
             found.given.push(flag.given());
@@ -85,7 +99,7 @@ impl Sources {
         let virtual_env =
             self.variables.iter().find(|(name, value)| name == "VIRTUAL_ENV" && !value.is_empty());
         let surroundings = Surroundings {
-            file,
+            file: self.absolute_file(),
             shown: self.file.clone(),
             current_directory: self.current_directory.clone(),
             virtual_env: virtual_env.map(|(_, value)| PathBuf::from(value)),

@@ -1,8 +1,8 @@
 //! The chunked transfer coding of requests (RFC 9112 §7.1).
 //!
 //! ```text
-//! Size ──┬─ CR ─────────────── SizeEnd ──┬─ size > 0 ── Data ── DataCr ── DataLf ── Size
-//!        └─ ";" ── Extension ── CRLF ────┴─ size = 0 ── Trailer ── empty line ── Done
+//! Size ──┬─ CR ───────────────────────── SizeEnd ──┬─ size > 0 ── Data ── DataCr ── DataLf ── Size
+//!        └─ [Space] ── ";" ── Extension ── CRLF ───┴─ size = 0 ── Trailer ── empty line ── Done
 //! ```
 //!
 //! Invariant: every byte is checked when it arrives; only an incomplete extension or trailer line stays in the
@@ -38,6 +38,11 @@ enum State {
     Size {
         value: u64,
         digits: u32,
+    },
+    /// White space after the digits of a size, which only an extension may follow.
+    Space {
+        size: u64,
+        spaces: usize,
     },
     /// After the `;`, which is consumed.
     Extension {
@@ -77,17 +82,21 @@ impl ChunkedDecoder {
                     self.state = self.size_byte(*byte, value, digits)?;
                     position += 1;
                 }
+                State::Space { size, spaces } => {
+                    let Some(byte) = rest.first() else { break };
+                    let (size, spaces) = (*size, *spaces);
+                    self.state = self.space_byte(*byte, size, spaces)?;
+                    position += 1;
+                }
                 State::Extension { size, scanned } => {
                     let too_long = Reject::ChunkExtensionTooLong;
                     let Some(length) = scan_line(rest, scanned, EXTENSION_BYTES_MAX, too_long)? else {
                         break;
                     };
                     check_extension(&rest[..length])?;
-                    self.extension_bytes += length;
-                    if self.extension_bytes > EXTENSIONS_BYTES_MAX {
-                        return Err(Reject::ChunkExtensionTooLong);
-                    }
-                    self.state = after_size_line(*size);
+                    let size = *size;
+                    self.count_extension(length)?;
+                    self.state = after_size_line(size);
                     position += length + 2;
                 }
                 State::SizeEnd { size } => {
@@ -130,8 +139,8 @@ impl ChunkedDecoder {
         Ok(BodyEvent::Incomplete { consumed: position })
     }
 
-    /// One byte of the size line before any extension: RFC 9112 §7.1 has `1*HEXDIG` and nothing around it, so no
-    /// sign, no prefix, no white space.
+    /// One byte of the size line before any extension: RFC 9112 §7.1 has `1*HEXDIG`, so no sign, no prefix, no white
+    /// space before it, and behind it only in front of an extension (RFC 9112 §7.1.1).
     fn size_byte(&mut self, byte: u8, value: u64, digits: u32) -> Result<State, Reject> {
         if let Some(digit) = char::from(byte).to_digit(16) {
             if digits == SIZE_DIGITS_MAX {
@@ -141,14 +150,39 @@ impl ChunkedDecoder {
         }
         let size = match byte {
             b'\n' => return Err(Reject::BareLf),
-            b'\r' | b';' if digits > 0 => value,
+            b'\r' | b';' | b' ' | b'\t' if digits > 0 => value,
             _ => return Err(Reject::ChunkSize),
         };
         self.body_bytes = match self.body_bytes.checked_add(size) {
             Some(total) if total <= self.limits.body_max => total,
             _ => return Err(Reject::BodyTooLarge),
         };
-        Ok(if byte == b';' { State::Extension { size, scanned: 0 } } else { State::SizeEnd { size } })
+        match byte {
+            b'\r' => Ok(State::SizeEnd { size }),
+            _ => self.space_byte(byte, size, 0),
+        }
+    }
+
+    /// One byte of the white space in front of an extension, after `spaces` others, or its `;`.
+    fn space_byte(&mut self, byte: u8, size: u64, spaces: usize) -> Result<State, Reject> {
+        match byte {
+            b' ' | b'\t' if spaces == EXTENSION_BYTES_MAX => Err(Reject::ChunkExtensionTooLong),
+            b' ' | b'\t' => {
+                self.count_extension(1)?;
+                Ok(State::Space { size, spaces: spaces + 1 })
+            }
+            b';' => Ok(State::Extension { size, scanned: 0 }),
+            b'\n' => Err(Reject::BareLf),
+            _ => Err(Reject::ChunkSize),
+        }
+    }
+
+    fn count_extension(&mut self, bytes: usize) -> Result<(), Reject> {
+        self.extension_bytes += bytes;
+        if self.extension_bytes > EXTENSIONS_BYTES_MAX {
+            return Err(Reject::ChunkExtensionTooLong);
+        }
+        Ok(())
     }
 }
 
@@ -164,24 +198,30 @@ fn expect_byte(byte: u8, expected: u8, otherwise: Reject) -> Result<(), Reject> 
     }
 }
 
-/// Checks `name[=value]*(;name[=value])`, what follows the first `;` (RFC 9112 §7.1.1). White space around the parts,
-/// which a recipient has to take for bad, is refused. Extensions are ignored otherwise.
+/// Checks `name[=value]*(;name[=value])`, what follows the first `;` (RFC 9112 §7.1.1). A recipient must take white
+/// space before and after `;` and `=` for nothing (RFC 9110 §5.6.3); anywhere else it is refused, at the end of the
+/// line too. Extensions are ignored otherwise.
 fn check_extension(text: &[u8]) -> Result<(), Reject> {
     let mut rest = text;
     loop {
-        rest = skip_token(rest)?;
-        if let Some(value) = rest.strip_prefix(b"=") {
+        rest = skip_token(skip_space(rest))?;
+        if let Some(value) = skip_space(rest).strip_prefix(b"=") {
+            let value = skip_space(value);
             rest = match value.strip_prefix(b"\"") {
                 Some(quoted) => skip_quoted(quoted)?,
                 None => skip_token(value)?,
             };
         }
-        match rest.split_first() {
-            None => return Ok(()),
-            Some((b';', next)) => rest = next,
-            Some(_) => return Err(Reject::ChunkExtension),
+        if rest.is_empty() {
+            return Ok(());
         }
+        rest = skip_space(rest).strip_prefix(b";").ok_or(Reject::ChunkExtension)?;
     }
+}
+
+fn skip_space(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(text.len());
+    &text[end..]
 }
 
 fn skip_token(text: &[u8]) -> Result<&[u8], Reject> {

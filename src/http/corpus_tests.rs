@@ -1,6 +1,7 @@
 //! Runs `tests/corpus/http1` through the request parser and the body decoder: whole, byte by byte, in random pieces,
 //! behind another request and with another request behind it. However the bytes arrive, the outcome is the same.
 
+#[allow(clippy::duplicate_mod, reason = "layers share no module, and only tests read the corpus")]
 #[path = "../../tests/corpus/reader.rs"]
 mod reader;
 

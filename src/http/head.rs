@@ -7,7 +7,7 @@ use httparse::{EMPTY_HEADER, Header};
 use super::error::Reject;
 use super::field::{ConnectionOptions, check_expectation};
 use super::framing::Framing;
-use super::host::Authority;
+use super::host::is_authority;
 use super::request::{FieldSpan, RequestBodyLength, RequestHead, Span, Version};
 use super::request_line::RequestLine;
 
@@ -31,7 +31,7 @@ pub(super) fn parse(
     };
     let Facts { fields, host, framing, connection, expects_continue } = facts;
     let body_length = framing.resolve(line.version)?;
-    let host = resolve_host(&bytes, &line, host)?;
+    let host = resolve_host(&line, host)?;
     Ok(RequestHead {
         bytes,
         line,
@@ -91,7 +91,9 @@ impl Facts {
                     return Err(Reject::HostRepeated);
                 }
                 self.host = Some(span);
-                Authority::parse(value).ok_or(Reject::HostInvalid)?;
+                if !is_authority(value) {
+                    return Err(Reject::HostInvalid);
+                }
             }
             6 if name.eq_ignore_ascii_case(b"expect") && version == Version::Http11 => {
                 check_expectation(value)?;
@@ -108,17 +110,11 @@ impl Facts {
     }
 }
 
-/// The host that is asked for (RFC 9112 §3.2, §3.2.2). An absolute-form target and a Host that disagree are
-/// refused, though a server may take the target's: behind a proxy that takes the other they are two sites.
-fn resolve_host(bytes: &[u8], line: &RequestLine, host: Option<Span>) -> Result<Option<Span>, Reject> {
+/// The host that is asked for. RFC 9112 §3.2.2: with an absolute-form target the Host field, which must be there and
+/// well-formed all the same, is ignored.
+fn resolve_host(line: &RequestLine, host: Option<Span>) -> Result<Option<Span>, Reject> {
     if host.is_none() && line.version == Version::Http11 {
         return Err(Reject::HostMissing);
     }
-    let Some((authority, default_port)) = line.authority else { return Ok(host) };
-    let parse = |span: Span| Authority::parse(span.slice(bytes));
-    match (host.map(parse), parse(authority)) {
-        (None, Some(_)) => Ok(Some(authority)),
-        (Some(Some(host)), Some(target)) if target.same(&host, default_port) => Ok(Some(authority)),
-        _ => Err(Reject::HostMismatch),
-    }
+    Ok(line.authority.or(host))
 }

@@ -16,8 +16,8 @@ pub(super) struct RequestLine {
     pub(super) form: Target,
     pub(super) path: Span,
     pub(super) query: Span,
-    /// Of an absolute-form target, with the default port of its scheme.
-    pub(super) authority: Option<(Span, u16)>,
+    /// Of an absolute-form target.
+    pub(super) authority: Option<Span>,
     pub(super) version: Version,
 }
 
@@ -39,16 +39,13 @@ impl RequestLine {
         if target.is_empty() {
             return Err(Reject::RequestLine);
         }
-        // A line of two parts is a request of HTTP/0.9 (RFC 9110 §15.6.6).
-        let version = version(parts.next().ok_or(Reject::VersionUnsupported)?)?;
+        // A line of two parts is what HTTP/0.9 had; to HTTP/1 it is a malformed line (RFC 9112 §3).
+        let version = version(parts.next().ok_or(Reject::RequestLine)?)?;
         if parts.next().is_some() {
             return Err(Reject::RequestLine);
         }
         let parts = target::parse(method, target)?;
-        let authority = match parts.authority {
-            Some((authority, default_port)) => Some((Span::of(line, authority)?, default_port)),
-            None => None,
-        };
+        let authority = parts.authority.map(|authority| Span::of(line, authority)).transpose()?;
         Ok(Self {
             method: Span::of(line, method)?,
             method_kind: match method {
@@ -94,14 +91,8 @@ mod tests {
     fn versions() {
         assert_eq!(refusal("GET / HTTP/1.1"), None);
         assert_eq!(refusal("GET / HTTP/1.0"), None);
-        for line in [
-            "GET /",
-            "GET / HTTP/1.2",
-            "GET / HTTP/0.9",
-            "GET / HTTP/2.0",
-            "GET / HTTP/3.0",
-            "PRI * HTTP/2.0",
-        ] {
+        for line in ["GET / HTTP/1.2", "GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/3.0", "PRI * HTTP/2.0"]
+        {
             assert_eq!(refusal(line), Some(Reject::VersionUnsupported), "{line}");
         }
         for version in [
@@ -122,7 +113,15 @@ mod tests {
 
     #[test]
     fn exactly_one_space_between_the_parts() {
-        for line in ["GET  / HTTP/1.1", "GET /  HTTP/1.1", "GET / HTTP/1.1 ", "GET / HTTP/1.1 x", "GET "] {
+        for line in [
+            "GET /",
+            "GET HTTP/1.1",
+            "GET  / HTTP/1.1",
+            "GET /  HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET / HTTP/1.1 x",
+            "GET ",
+        ] {
             assert_eq!(refusal(line), Some(Reject::RequestLine), "{line}");
         }
         assert_eq!(refusal("GET /a b HTTP/1.1"), Some(Reject::Version));

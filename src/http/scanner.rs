@@ -13,6 +13,10 @@ use super::request::RequestHead;
 use super::request_line::{METHOD_BYTES_MAX, RequestLine, is_method_byte};
 use super::syntax::scan_line;
 
+/// Most empty lines that are skipped before a request line. RFC 9112 §2.2 wants at least one; some clients end a body
+/// with more than that.
+const EMPTY_LINES_MAX: u8 = 8;
+
 /// Finds and parses one head in a growing buffer. Remembers how far it has looked, so that a head that arrives
 /// byte by byte costs no more than one that arrives whole.
 #[derive(Debug, Default)]
@@ -22,8 +26,8 @@ pub struct HeadParser {
     line_start: usize,
     /// How far the current line has been looked at, from its start.
     line_scanned: usize,
-    /// An empty line before the request line was skipped.
-    skipped_line: bool,
+    /// How many empty lines before the request line were skipped.
+    lines_skipped: u8,
 }
 
 /// What the current line is.
@@ -47,8 +51,8 @@ impl HeadParser {
 
     /// Looks at `input`, which holds all bytes of the connection from the start of this head on. Complete: the head's
     /// bytes are split off `input`, what follows stays. `None`: more bytes are needed. An error is reported as soon
-    /// as the bytes that break a rule are there, not only at the end of the head. One empty line (CRLF) before the
-    /// request line is skipped (RFC 9112 §2.2). Resets itself after a complete head.
+    /// as the bytes that break a rule are there, not only at the end of the head. A few empty lines (CRLF) before
+    /// the request line are skipped (RFC 9112 §2.2). Resets itself after a complete head.
     ///
     /// # Errors
     /// The rule that the client broke.
@@ -87,9 +91,9 @@ impl HeadParser {
         match (input.first(), input.get(1)) {
             // The content type of a TLS handshake record (RFC 8446 §5.1).
             (Some(0x16), _) => return Err(Reject::TlsHello),
-            (Some(b'\r'), None) if !self.skipped_line => return Ok(false),
-            (Some(b'\r'), Some(b'\n')) if !self.skipped_line => {
-                self.skipped_line = true;
+            (Some(b'\r'), None) if self.lines_skipped < EMPTY_LINES_MAX => return Ok(false),
+            (Some(b'\r'), Some(b'\n')) if self.lines_skipped < EMPTY_LINES_MAX => {
+                self.lines_skipped += 1;
                 input.advance(2);
                 return Ok(true);
             }

@@ -8,8 +8,12 @@
 use memchr::memchr;
 
 use super::error::Reject;
-use super::host::Authority;
+use super::host::is_authority;
 use super::request::Target;
+
+/// The methods whose target may be `*`: OPTIONS (RFC 9112 §3.2.4), and the two that UPnP defines with it (UPnP Device
+/// Architecture 2.0 §1.2.2, §1.3.2).
+const ASTERISK_METHODS: [&[u8]; 3] = [b"OPTIONS", b"M-SEARCH", b"NOTIFY"];
 
 /// A target taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +23,9 @@ pub(super) struct TargetParts<'a> {
     pub(super) path: &'a [u8],
     /// Without its `?`.
     pub(super) query: &'a [u8],
-    /// Of the absolute form, with the default port of its scheme.
-    pub(super) authority: Option<AuthorityPart<'a>>,
+    /// `host[:port]` of the absolute form.
+    pub(super) authority: Option<&'a [u8]>,
 }
-
-/// `host[:port]` of an absolute-form target, and the default port of its scheme.
-pub(super) type AuthorityPart<'a> = (&'a [u8], u16);
 
 /// Parses the target of a request with this method.
 ///
@@ -40,7 +41,7 @@ pub(super) fn parse<'a>(method: &[u8], target: &'a [u8]) -> Result<TargetParts<'
     }
     if target == b"*" {
         let asterisk = TargetParts { form: Target::Asterisk, path: target, query: b"", authority: None };
-        return if method == b"OPTIONS" { Ok(asterisk) } else { Err(Reject::Asterisk) };
+        return if ASTERISK_METHODS.contains(&method) { Ok(asterisk) } else { Err(Reject::Asterisk) };
     }
     // An origin form that begins with `//` stays a path: only a scheme makes an authority.
     let (form, authority, rest) = if target.first() == Some(&b'/') {
@@ -60,17 +61,18 @@ pub(super) fn parse<'a>(method: &[u8], target: &'a [u8]) -> Result<TargetParts<'
     Ok(TargetParts { form, path, query, authority })
 }
 
-/// Splits `http://authority/path?query` (RFC 9112 §3.2.2) into the authority with its default port, and the rest.
-fn split_absolute(target: &[u8]) -> Result<(AuthorityPart<'_>, &[u8]), Reject> {
-    let schemes: [(&[u8], u16); 2] = [(b"http://", 80), (b"https://", 443)];
-    for (scheme, default_port) in schemes {
+/// Splits `http://authority/path?query` (RFC 9112 §3.2.2) into the authority and the rest.
+fn split_absolute(target: &[u8]) -> Result<(&[u8], &[u8]), Reject> {
+    for scheme in [&b"http://"[..], b"https://"] {
         let Some((start, rest)) = target.split_at_checked(scheme.len()) else { continue };
         if start.eq_ignore_ascii_case(scheme) {
             let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
             let (authority, rest) = rest.split_at(end);
             // RFC 9110 §4.2.4: user information is refused with everything else that is not host[:port].
-            Authority::parse(authority).ok_or(Reject::TargetAuthority)?;
-            return Ok(((authority, default_port), rest));
+            if !is_authority(authority) {
+                return Err(Reject::TargetAuthority);
+            }
+            return Ok((authority, rest));
         }
     }
     Err(Reject::Target)
@@ -110,7 +112,7 @@ mod tests {
     fn parts(target: &str) -> Result<(Target, &str, &str, Option<&str>), Reject> {
         let parts = parse(b"GET", target.as_bytes())?;
         let text = |bytes| std::str::from_utf8(bytes).unwrap();
-        let authority = parts.authority.map(|(authority, _)| text(authority));
+        let authority = parts.authority.map(text);
         Ok((parts.form, text(parts.path), text(parts.query), authority))
     }
 
@@ -124,6 +126,7 @@ mod tests {
         assert_eq!(parts("http://h?q"), Ok((Target::Absolute, "", "q", Some("h"))));
         assert_eq!(parts("*"), Err(Reject::Asterisk));
         assert_eq!(parse(b"OPTIONS", b"*").map(|parts| parts.form), Ok(Target::Asterisk));
+        assert_eq!(parse(b"M-SEARCH", b"*").map(|parts| parts.form), Ok(Target::Asterisk));
         assert_eq!(parse(b"CONNECT", b"h:443"), Err(Reject::Connect));
         for bad in ["a", "h:80", "ftp://h/", "http:/h/", "http:", "?a", "mailto:a@b", "**"] {
             assert_eq!(parts(bad), Err(Reject::Target), "{bad}");

@@ -10,6 +10,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
+/// How much is read at once when the application suggests nothing; that of the PEP's own example.
+const BLOCK_BYTES: isize = 8192;
+
 /// The wrapper that applications get as `environ["wsgi.file_wrapper"]`.
 #[pyclass(frozen, module = "rwsgi", name = "FileWrapper")]
 #[derive(Debug)]
@@ -21,9 +24,11 @@ pub(super) struct FileWrapper {
 #[pymethods]
 impl FileWrapper {
     #[new]
-    #[pyo3(signature = (filelike, block_size = 8192, /))]
+    #[pyo3(signature = (filelike, block_size = BLOCK_BYTES, /))]
     fn new(filelike: Py<PyAny>, block_size: isize) -> Self {
-        Self { filelike, block_bytes: block_size }
+        // The size is a suggestion (PEP 3333); blocks of no bytes would be the end of the file.
+        let block_bytes = if block_size == 0 { BLOCK_BYTES } else { block_size };
+        Self { filelike, block_bytes }
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

@@ -69,6 +69,9 @@ pub(super) const REFUSED: &str = "start_response raised an error, and the applic
 pub(super) const WRITTEN_PAST_LENGTH: &str = "write() went past the Content-Length, and the rest was cut: set \
                                               Content-Length to the length of the body in bytes, or leave it out";
 
+/// `write` has nobody to write to; no mistake, but told in the same way.
+pub(super) const CLIENT_GONE: &str = "the client went away before the response was complete";
+
 /// `start_response` or `write` was called too late.
 pub(super) const ENDED: &str = "the response has ended: call start_response and write only while the \
                                 application runs";

@@ -128,7 +128,7 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
             log::error!("{label}: {sentence}{consequence}");
             AfterCall::Continue
         }
-        // wsgi.input raised it, and the application had nothing to add: not its fault.
+        // wsgi.input or write() raised it, and the application had nothing to add: not its fault.
         Failure::Raised(error) if disconnected && error.is_instance_of::<PyConnectionResetError>(py) => {
             log::debug!("{label}: {error}");
             AfterCall::Continue
@@ -203,11 +203,12 @@ fn send_known<'py>(
             blocks.push(block);
         }
     }
-    let Some(last) = blocks.len().checked_sub(1) else {
+    if blocks.is_empty() {
         return Ok(response.start(py, Some(0))?);
-    };
-    for (index, block) in blocks.iter().enumerate() {
-        match response.send(py, block, Some(bytes), index < last)? {
+    }
+    for block in &blocks {
+        // The last one too: the end of the response follows at once.
+        match response.send(py, block, Some(bytes), true)? {
             Flow::Continue => {}
             Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyConnectionResetError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -271,8 +271,9 @@ impl StartResponse {
             return Ok(());
         }
         match self.send(py, data, None, false) {
-            // A client that is gone is no concern of the application.
-            Ok(Flow::Continue | Flow::Complete | Flow::Gone) => Ok(()),
+            Ok(Flow::Continue | Flow::Complete) => Ok(()),
+            // There is no iteration to stop, and an application may write for as long as nothing is wrong.
+            Ok(Flow::Gone) => Err(PyConnectionResetError::new_err(mistakes::CLIENT_GONE)),
             // PEP 3333, "Handling the Content-Length Header".
             Ok(Flow::Excess) => Err(PyAssertionError::new_err(mistakes::WRITTEN_PAST_LENGTH)),
             Err(OutputError::Refused) => Err(PyAssertionError::new_err(mistakes::REFUSED)),

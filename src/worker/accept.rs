@@ -4,10 +4,9 @@
 //! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
 //!
 //! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
-//! leaves the listeners to the others, or their clients would wait behind its requests while another worker has nothing
-//! to do. It leaves at the end of a turn. A wake that it was given in the turn's poll went to no one else (`epoll_ctl(2)`,
-//! `EPOLLEXCLUSIVE`), so for that it takes one connection first, even when busy; later wakes go to workers that wait in
-//! their poll.
+//! leaves the listeners to the others. A worker that is woken although it is busy takes one connection: the wake went to
+//! no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come. Between two
+//! polls no wake can be lost by leaving, since the kernel wakes only who waits in `epoll_wait`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};

@@ -1,7 +1,7 @@
 //! What the connections of a worker share while the reactor drives them: settings, the queue to the app threads,
 //! the clock of this turn, the read buffer, logs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) scratch: Box<[u8]>,
     /// The access log, if it is on.
     pub(super) access: Option<AccessLog>,
+    /// Requests that were refused, by reason.
+    pub(super) refusals: Refusals,
     /// Makes request ids.
     pub(super) ids: RequestIds,
     /// Connections that gave way to others although they could go on: driven again in the next turn.
@@ -70,12 +72,34 @@ impl Context {
             now,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             access,
+            refusals: Refusals::default(),
             ids: RequestIds::new(),
             yielded: Vec::new(),
             orphans: HashMap::new(),
             draining_since: None,
             settings,
         }
+    }
+}
+
+/// How many requests were refused, by reason.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Refusals {
+    /// One more.
+    pub(super) fn count(&mut self, reason: &'static str) {
+        *self.counts.entry(reason).or_default() += 1;
+    }
+
+    /// All of them in one line, most frequent first; `None` when there were none.
+    pub(super) fn summary(&self) -> Option<String> {
+        let mut counts: Vec<_> = self.counts.iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
@@ -96,5 +120,20 @@ impl RequestIds {
     pub(super) fn next(&mut self) -> RequestId {
         self.count += 1;
         RequestId(Arc::from(format!("{:016x}{:016x}", self.prefix, self.count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusals;
+
+    #[test]
+    fn refusals_are_told_with_the_most_frequent_first() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.summary(), None);
+        for reason in ["bare LF", "bad Host", "bad Host"] {
+            refusals.count(reason);
+        }
+        assert_eq!(refusals.summary().as_deref(), Some("bad Host (2), bare LF (1)"));
     }
 }

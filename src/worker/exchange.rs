@@ -16,15 +16,12 @@ use mio::Token;
 use crate::app::{Block, Body, BodyStream, Disconnection, Exchange, Request, RequestId, Sent};
 use crate::http::{self, BodyFramer, Frame, Method, ResponseContext, ResponseHead};
 
-use super::link::{End, Link, Notifier, Record};
+use super::link::{End, HIGH_WATER_BYTES, Link, Notifier, Record};
 use super::output::Segment;
 use super::spool;
 
 /// Blocks of this size and more are shared with the application instead of being copied into the buffer.
 const COPY_BYTES_MAX: usize = 16 * 1024;
-
-/// Gathered output is handed over at this size even when more is announced.
-const GATHER_BYTES_MAX: usize = 64 * 1024;
 
 /// When a client that was answered 503 may come back, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -127,6 +124,11 @@ impl WorkerExchange {
         self.body_bytes += frame.take;
     }
 
+    /// Output that is not handed over yet, in bytes.
+    fn gathered_bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::len).sum::<u64>() + self.gathered.len() as u64
+    }
+
     /// Turns gathered bytes into a segment.
     fn seal(&mut self) {
         if !self.gathered.is_empty() {
@@ -215,8 +217,8 @@ impl Exchange for WorkerExchange {
         } else {
             false
         };
-        let gathering = more && self.segments.is_empty() && self.gathered.len() < GATHER_BYTES_MAX;
-        let sent = if gathering { Sent::Ready } else { self.hand_over() };
+        let sent =
+            if more && self.gathered_bytes() < HIGH_WATER_BYTES { Sent::Ready } else { self.hand_over() };
         if excess && sent != Sent::Gone { Sent::Excess } else { sent }
     }
 

@@ -12,6 +12,7 @@ use super::link::lock;
 struct State {
     waiting: VecDeque<Box<WorkerExchange>>,
     running: usize,
+    finished: u64,
     closed: bool,
 }
 
@@ -65,7 +66,14 @@ impl Jobs {
 
     /// App thread: a request is done, `close()` of its response included.
     pub(super) fn done(&self) {
-        lock(&self.state).running -= 1;
+        let mut state = lock(&self.state);
+        state.running -= 1;
+        state.finished += 1;
+    }
+
+    /// Requests that were done so far.
+    pub(super) fn finished(&self) -> u64 {
+        lock(&self.state).finished
     }
 
     /// Requests that wait or run.

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,17 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
 
+/// How long a worker that is busy without a break leaves the listeners to others.
+const REJOIN_AFTER: Duration = Duration::from_millis(10);
+
+/// When the listeners were left.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    at: Instant,
+    /// How many requests were finished by then.
+    finished: u64,
+}
+
 /// The reactor.
 #[derive(Debug)]
 pub(super) struct Reactor {
@@ -39,6 +51,7 @@ pub(super) struct Reactor {
     next_generation: u32,
     timers: Timers,
     acceptor: Acceptor,
+    left: Left,
     serving: bool,
     channel: Channel,
     signals: std::fs::File,
@@ -76,6 +89,7 @@ impl Reactor {
             next_generation: 0,
             timers: Timers::default(),
             acceptor,
+            left: Left { at: context.now, finished: 0 },
             serving: false,
             channel,
             signals,
@@ -97,6 +111,9 @@ impl Reactor {
     pub(super) fn run(&mut self) {
         while !self.is_finished() {
             self.turn();
+        }
+        if let Some(summary) = self.context.refusals.summary() {
+            log::info!("requests refused by this worker: {summary}");
         }
         // What is left at the end of the graceful timeout is cut.
         self.connections.clear();
@@ -277,22 +294,33 @@ impl Reactor {
             || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
-    /// Leaves the listeners to other workers when this one is busy, and joins them again once there is room. At the end
-    /// of a turn, when a connection that this worker alone was woken for has been taken.
+    /// Leaves the listeners while busy, so that no request waits here while another worker is idle; joins them again
+    /// when a thread is free. A worker that is busy without a break, but gets on, joins now and then: its clients wait
+    /// for it, but so would a new one that nobody takes. One that is stuck does not.
     fn balance(&mut self) {
         self.acceptor.resume(self.context.now);
-        let accepting = self.serving && self.context.draining_since.is_none();
-        if self.acceptor.joined() && self.is_busy() {
-            self.acceptor.leave();
-        }
-        if !accepting || self.acceptor.joined() {
+        if !self.serving || self.context.draining_since.is_some() {
             return;
         }
-        // Asked for before the look, or a thread that is free in between would wake nobody.
-        let wants_free_thread = &self.context.shared.wants_free_thread;
-        wants_free_thread.store(true, Ordering::SeqCst);
-        if !self.is_busy() {
-            wants_free_thread.store(false, Ordering::SeqCst);
+        // Asked for before the look, or a thread that becomes free in between would wake nobody.
+        let shared = Arc::clone(&self.context.shared);
+        shared.wants_free_thread.store(true, Ordering::SeqCst);
+        let busy = self.is_busy();
+        let now = self.context.now;
+        let finished = self.context.jobs.finished();
+        if self.acceptor.joined() {
+            if busy {
+                self.acceptor.leave();
+                self.left = Left { at: now, finished };
+            } else {
+                shared.wants_free_thread.store(false, Ordering::SeqCst);
+            }
+            return;
+        }
+        let gets_on = finished != self.left.finished && now >= self.left.at + REJOIN_AFTER;
+        let full = self.connections.len() >= self.context.settings.http.max_connections;
+        if !busy || (gets_on && !full) {
+            shared.wants_free_thread.store(false, Ordering::SeqCst);
             self.acceptor.join();
         }
     }

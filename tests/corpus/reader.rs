@@ -1,6 +1,8 @@
 //! Reads the files of the corpus (format: `README.md` beside this file). Its own file and free of dependencies,
 //! because the unit tests of the parser and the tests of the whole server both include it.
 
+#![allow(dead_code, reason = "whoever includes it uses a part")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +46,17 @@ pub(crate) struct ExpectedError {
     pub(crate) reason: String,
 }
 
+/// One file of a corpus other than `http1`: what is expected are lines whose meaning its test knows.
+#[derive(Debug)]
+pub(crate) struct PlainCase {
+    /// The name of the file without its ending.
+    pub(crate) name: String,
+    /// The bytes to read.
+    pub(crate) input: Vec<u8>,
+    /// The lines behind `--- expect`, as they are.
+    pub(crate) expected: Vec<String>,
+}
+
 /// All cases of a folder of `tests/corpus` (`"http1/valid"`, `"http1/invalid"`), sorted by name.
 ///
 /// # Errors
@@ -52,11 +65,31 @@ pub(crate) fn load(folder: &str) -> Result<Vec<Case>, String> {
     load_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder))
 }
 
+/// All cases of a folder of `tests/corpus` that is not `http1` (`"proxy_protocol"`), sorted by name.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_plain(folder: &str) -> Result<Vec<PlainCase>, String> {
+    load_plain_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder))
+}
+
 /// All cases of a directory, sorted by name.
 ///
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_directory(directory: &Path) -> Result<Vec<Case>, String> {
+    read_all(directory, http_case)
+}
+
+/// [`load_plain`] for a directory.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_plain_directory(directory: &Path) -> Result<Vec<PlainCase>, String> {
+    read_all(directory, Ok)
+}
+
+fn read_all<T>(directory: &Path, understand: fn(PlainCase) -> Result<T, String>) -> Result<Vec<T>, String> {
     let entries = fs::read_dir(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "txt"));
@@ -64,23 +97,31 @@ pub(crate) fn load_directory(directory: &Path) -> Result<Vec<Case>, String> {
     if paths.is_empty() {
         return Err(format!("{}: no cases", directory.display()));
     }
-    paths.iter().map(|path| read(path).map_err(|error| format!("{}: {error}", path.display()))).collect()
+    let read = |path: &PathBuf| {
+        read(path).and_then(understand).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    paths.iter().map(read).collect()
 }
 
-fn read(path: &Path) -> Result<Case, String> {
+fn read(path: &Path) -> Result<PlainCase, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let mut lines = text.lines().skip_while(|line| line.starts_with('#'));
     let bytes: String = lines.by_ref().take_while(|line| *line != "--- expect").collect();
-    let mut case = Case { name, input: unescape(&bytes)?, requests: Vec::new(), error: None };
-    for line in lines {
+    let expected: Vec<String> = lines.map(str::to_owned).collect();
+    if expected.is_empty() {
+        return Err("nothing is expected".to_owned());
+    }
+    Ok(PlainCase { name, input: unescape(&bytes)?, expected })
+}
+
+fn http_case(plain: PlainCase) -> Result<Case, String> {
+    let mut case = Case { name: plain.name, input: plain.input, requests: Vec::new(), error: None };
+    for line in &plain.expected {
         if case.error.is_some() {
             return Err(format!("a line after the error: {line}"));
         }
         expectation(&mut case, line).map_err(|error| format!("{error}: {line}"))?;
-    }
-    if case.requests.is_empty() && case.error.is_none() {
-        return Err("nothing is expected".to_owned());
     }
     Ok(case)
 }

@@ -49,13 +49,20 @@ pub(crate) struct Builder {
     directory: TempDir,
     activation: bool,
     listen: bool,
+    within: Vec<String>,
 }
 
 impl Builder {
     /// Serves `target`, a module of `tests/apps`, with one worker.
     pub(crate) fn new(target: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("rwsgi-test-").tempdir().unwrap();
-        let builder = Self { settings: BTreeMap::new(), directory, activation: false, listen: true };
+        let builder = Self {
+            settings: BTreeMap::new(),
+            directory,
+            activation: false,
+            listen: true,
+            within: Vec::new(),
+        };
         builder
             .with("app.target", &quoted(target))
             .with("app.directory", &quoted(root().join("tests/apps").to_str().unwrap()))
@@ -95,6 +102,12 @@ impl Builder {
     pub(crate) fn socket_activation(mut self) -> Self {
         self.activation = true;
         self.without("server.bind")
+    }
+
+    /// Starts the program through another, which must become it (`exec`).
+    pub(crate) fn within(mut self, command: &[&str]) -> Self {
+        self.within = command.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// Binds as the configuration says; no listener is passed.
@@ -139,6 +152,8 @@ impl Builder {
         let mut script = String::new();
         if self.listen {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            // std queues 128 connections only; the program's own default is 4096.
+            socket2::SockRef::from(&listener).listen(4096).unwrap();
             address = Some(listener.local_addr().unwrap());
             command.stdin(Stdio::from(OwnedFd::from(listener)));
             script.push_str("exec 3<&0 0</dev/null; ");
@@ -149,7 +164,7 @@ impl Builder {
             script.push_str("export LISTEN_FDS=1 LISTEN_PID=$$; ");
         }
         script.push_str("exec \"$@\"");
-        command.args(["-c", &script, "sh"]).arg(binary()).arg("-c").arg(&config);
+        command.args(["-c", &script, "sh"]).args(&self.within).arg(binary()).arg("-c").arg(&config);
         scrub(&mut command);
         let program = Program::spawn(command);
         Server { program, address, directory: self.directory, config }

@@ -146,8 +146,10 @@ fn ipv6() -> Vec<u8> {
 const TLVS: &[u8] =
     b"\x02\x00\x0csite.example\x04\x00\x02\x00\x00\x20\x00\x0f\x01\x00\x00\x00\x00\x21\x00\x07TLSv1.3";
 
-/// Headers, and the address and port that the application must see; `None` for the socket's own.
-fn headers() -> Vec<(&'static str, Vec<u8>, Option<(&'static str, &'static str)>)> {
+/// Version and bytes of a header, and the address and port that the application must see; `None` for the socket's own.
+type Header = (&'static str, Vec<u8>, Option<(&'static str, &'static str)>);
+
+fn headers() -> Vec<Header> {
     let v4 = Some(("203.0.113.7", "4711"));
     let v6 = Some(("2001:db8::7", "4711"));
     vec![

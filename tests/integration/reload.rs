@@ -173,16 +173,19 @@ fn hanging_import_leaves_the_old_code_serving() {
 fn wrong_configuration_leaves_the_old_one_in_force() {
     let (server, _) = serve("1");
     let good = fs::read_to_string(server.config()).unwrap();
-    for (bad, sign) in [
+    for (refusal, (bad, sign)) in [
         (good.replace("count = 1", "count = 0"), "workers.count"),
         (good.replace("count", "cuont"), "workers.count"),
         ("[app\n".to_owned(), "app.toml:1"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         fs::write(server.config(), bad).unwrap();
         server.signal(Signal::SIGHUP);
+        server.wait_for_nth("reload refused: generation 1 keeps serving", refusal + 1);
         server.wait_for(sign);
     }
-    server.wait_for_nth("reload refused: generation 1 keeps serving", 3);
     assert_eq!(server.get("/").expect(200).text(), "the old code");
     fs::write(server.config(), good.replace("count = 1", "count = 2")).unwrap();
     server.signal(Signal::SIGHUP);

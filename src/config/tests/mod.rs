@@ -8,6 +8,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use tempfile::TempDir;
 
+mod corpus;
 mod messages;
 
 use super::*;

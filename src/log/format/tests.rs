@@ -1,5 +1,9 @@
 //! Tests of access-log lines.
 
+#[allow(clippy::duplicate_mod, reason = "layers share no module, and only tests read the corpus")]
+#[path = "../../../tests/corpus/reader.rs"]
+mod reader;
+
 use super::*;
 
 fn entry<'a>(
@@ -132,4 +136,30 @@ fn json_has_every_part_and_survives_bytes_that_are_no_text() {
             "request_id": "0123456789abcdef0123456789abcdef", "pid": std::process::id(),
         })
     );
+}
+
+/// The parts of a case are lines: the format, the method, the target, the user, the time (not used), every header.
+#[test]
+fn corpus() {
+    for case in reader::load_plain("access_log").unwrap() {
+        let mut parts = case.input.splitn(6, |byte| *byte == b'\n').map(<[u8]>::to_vec);
+        let mut next = || parts.next().unwrap_or_default();
+        let format = AccessFormat::parse(&String::from_utf8(next()).unwrap());
+        let Ok(format) = format else {
+            assert_eq!(case.expected, ["refused"], "{}", case.name);
+            continue;
+        };
+        let (method, target, user, _time, value) = (next(), next(), next(), next(), next());
+        let field = |_: &str| Some(value.clone());
+        let mut entry = entry(&field, &field);
+        (entry.method, entry.target) = (&method, &target);
+        entry.user = std::str::from_utf8(&user).unwrap();
+        let mut out = Vec::new();
+        format.write(&entry, &mut out);
+        let line = String::from_utf8(out).unwrap();
+        match case.expected[0].split_once(' ').unwrap() {
+            ("line", expected) => assert_eq!(line, format!("{expected}\n"), "{}", case.name),
+            (_, expected) => assert!(line.contains(expected), "{}: {line}", case.name),
+        }
+    }
 }

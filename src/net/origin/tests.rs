@@ -1,5 +1,9 @@
 //! Tests of the rules of trust.
 
+#[allow(clippy::duplicate_mod, reason = "layers share no module, and only tests read the corpus")]
+#[path = "../../../tests/corpus/reader.rs"]
+mod reader;
+
 use std::net::SocketAddr;
 
 use crate::config::ProxyProtocol;
@@ -208,4 +212,34 @@ fn trust_is_by_network_and_sees_through_mapped_addresses() {
     assert!(!tcp("127.0.0.2:1") && !tcp("11.0.0.1:1") && !tcp("[::1]:1") && !tcp("[::ffff:11.0.0.1]:1"));
     assert!(trusted.contains(&Address::Unix(None)));
     assert!(!Trusted { unix: false, ..trusted }.contains(&Address::Unix(Some("/run/x".into()))));
+}
+
+#[test]
+fn corpus() {
+    for case in reader::load_plain("forwarding").unwrap() {
+        let forwarded = match case.expected[0].as_str() {
+            "none" => Forwarded::None,
+            "scheme" => Forwarded::Scheme,
+            _ => Forwarded::All,
+        };
+        let lines = case.input.split(|byte| *byte == b'\n');
+        let fields = lines.map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':').unwrap();
+            (&line[..colon], line[colon + 1..].trim_ascii())
+        });
+        let found = origin_from(fields, &endpoint(true), &proxy(forwarded));
+        for expected in &case.expected[1..] {
+            let (what, value) = expected.split_once(' ').unwrap();
+            let seen = match (&found, what) {
+                (Err(error), _) => format!("{error:?}"),
+                (Ok(origin), "scheme") => format!("{:?}", origin.scheme).to_lowercase(),
+                (Ok(origin), "client") => origin.client.unwrap().to_string(),
+                (Ok(origin), "host") => origin.host.clone().unwrap(),
+                (Ok(origin), "port") => origin.port.unwrap().to_string(),
+                (Ok(origin), "prefix") => origin.prefix.clone().unwrap(),
+                (Ok(origin), _) => format!("{origin:?}"),
+            };
+            assert_eq!(seen, value, "{}: {what}", case.name);
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! Tests of both versions, each vector whole, byte by byte and with a request behind it.
 
+#[allow(clippy::duplicate_mod, reason = "layers share no module, and only tests read the corpus")]
+#[path = "../../../tests/corpus/reader.rs"]
+mod reader;
+
 use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
@@ -194,5 +198,26 @@ fn mutated_headers_mean_the_same_however_they_arrive() {
         let whole = parse(ProxyProtocol::Auto, &input);
         let (_, split) = one_by_one(ProxyProtocol::Auto, &input);
         assert_eq!(split, whole, "RWSGI_SEED={seed} round {round}: {:?}", input.escape_ascii().to_string());
+    }
+}
+
+#[test]
+fn corpus() {
+    for case in reader::load_plain("proxy_protocol").unwrap() {
+        let expected = match case.expected[0].as_str() {
+            "v1" => ProxyProtocol::V1,
+            "v2" => ProxyProtocol::V2,
+            _ => ProxyProtocol::Auto,
+        };
+        let words = |parsed: Parsed| match parsed {
+            Ok(None) => "more".to_owned(),
+            Ok(Some((length, Proxied::Own))) => format!("own {length}"),
+            Ok(Some((length, Proxied::Addresses { source, destination }))) => {
+                format!("addresses {length} {source} {destination}")
+            }
+            Err(ProxyError::Malformed) => "refused".to_owned(),
+        };
+        assert_eq!(words(parse(expected, &case.input)), case.expected[1], "{}", case.name);
+        assert_eq!(words(one_by_one(expected, &case.input).1), case.expected[1], "{} split", case.name);
     }
 }

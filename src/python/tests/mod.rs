@@ -5,6 +5,7 @@ mod files;
 mod input;
 mod loading;
 mod mistakes;
+mod pep3333;
 mod process;
 mod response;
 

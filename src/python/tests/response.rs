@@ -21,7 +21,7 @@ def application(environ, start_response):
     return [b"Hello, ", b"", b"world"]
 "#,
     );
-    let expected = [start(200, Some(12)), send("Hello, ", true), send("world", false), Told::Finish];
+    let expected = [start(200, Some(12)), send("Hello, ", true), send("world", true), Told::Finish];
     assert_eq!(outcome.told, expected);
     assert_eq!(outcome.head.unwrap().field("content-type"), Some(&b"text/plain"[..]));
     assert_eq!(outcome.after, AfterCall::Continue);
@@ -108,7 +108,7 @@ def application(environ, start_response):
     return [b"second"]
 "#,
     );
-    assert_eq!(outcome.told, [start(200, None), send("first ", false), send("second", false), Told::Finish]);
+    assert_eq!(outcome.told, [start(200, None), send("first ", false), send("second", true), Told::Finish]);
 }
 
 #[test]
@@ -125,7 +125,7 @@ def application(environ, start_response):
     return [b"error page"]
 "#,
     );
-    assert_eq!(outcome.told, [start(500, Some(10)), send("error page", false), Told::Finish]);
+    assert_eq!(outcome.told, [start(500, Some(10)), send("error page", true), Told::Finish]);
     let head = outcome.head.unwrap();
     assert_eq!((head.field("x-old"), head.field("x-new")), (None, Some(&b"1"[..])));
 }
@@ -295,7 +295,7 @@ def application(environ, start_response):
     return [b"x" * 16384, b"small"]
 "#,
     );
-    let expected = [start(200, Some(16389)), send("shared 16384", true), send("small", false), Told::Finish];
+    let expected = [start(200, Some(16389)), send("shared 16384", true), send("small", true), Told::Finish];
     assert_eq!(outcome.told, expected);
 }
 

@@ -23,11 +23,12 @@ impl Connection {
     pub(super) fn reject(
         &mut self,
         status: u16,
-        reason: &str,
+        reason: &'static str,
         head: Option<RequestHead>,
         context: &mut Context,
     ) -> Step {
         log::debug!("answered {status} to {:?}: {reason}", self.endpoint.peer);
+        context.refusals.count(reason);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let is_head = head.as_ref().is_some_and(|head| head.method_kind() == Method::Head);
         let mut answer = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::app::mount_split;
 use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, RequestHead, Target};
 use crate::net::proxy_protocol::{self, Proxied};
-use crate::net::{Address, Endpoint, Origin, origin_of};
+use crate::net::{Address, Endpoint, Origin, OriginError, origin_of};
 
 use super::super::context::Context;
 use super::super::output::Segment;
@@ -89,7 +89,11 @@ impl Connection {
         let origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
             Ok(origin) => origin,
             Err(error) => {
-                return self.reject(400, &format!("forwarding headers: {error:?}"), Some(head), context);
+                let reason = match error {
+                    OriginError::ContradictoryScheme => "forwarding headers that name different schemes",
+                    OriginError::Malformed => "a forwarding header that cannot be read",
+                };
+                return self.reject(400, reason, Some(head), context);
             }
         };
         let has_path = matches!(head.target_form(), Target::Origin | Target::Absolute);

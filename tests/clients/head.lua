@@ -1,0 +1,2 @@
+-- wrk: every request is HEAD.
+wrk.method = "HEAD"
