@@ -178,7 +178,8 @@ fn compare_request(expected: &ExpectedRequest, request: &Value) -> Result<(), St
     }
     let mut present = Vec::new();
     for (name, value) in &expected.fields {
-        if let Some(first) = value {
+        // The variable holds the host that counts, which the field may contradict; it was compared above.
+        if let Some(first) = value.as_ref().filter(|_| name != "host") {
             expect_first(request, &variable(name), first)?;
             present.push(variable(name));
         }

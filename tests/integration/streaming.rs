@@ -156,3 +156,16 @@ fn client_that_leaves_in_its_body_never_reaches_the_application() {
     assert_eq!(log.matches("called ").count(), 1, "a request that never came whole was served:\n{log}");
     assert_eq!(log.matches("ERROR").count(), 1, "only what the application wrote:\n{log}");
 }
+
+#[test]
+fn client_that_leaves_is_told_to_an_application_that_does_not_read() {
+    let server = streaming("client_disconnected").with("http.body_memory", "\"64KiB\"").start();
+    // The last is more than the server takes, and little enough for the kernel to take the end of it as well.
+    for (round, (length, sent)) in [(10, 10), (10, 3), (10_000_000, 100_000)].into_iter().enumerate() {
+        let mut client = server.connect();
+        client.send(post("/", length)).send(vec![b'x'; sent]);
+        server.wait_for_nth("inside", round + 1);
+        drop(client);
+        server.wait_for_nth("the client has gone", round + 1);
+    }
+}

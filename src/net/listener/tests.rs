@@ -20,7 +20,7 @@ fn error_of(bind: &Bind) -> String {
 }
 
 #[test]
-fn a_tcp_listener_is_non_blocking_and_hands_nodelay_on() {
+fn a_tcp_listener_is_non_blocking_and_hands_its_options_on() {
     let listener = listen(&tcp("127.0.0.1:0")).unwrap().remove(0);
     let Address::Tcp(address) = listener.local else { panic!("not TCP") };
     assert_ne!(address.port(), 0);
@@ -31,6 +31,7 @@ fn a_tcp_listener_is_non_blocking_and_hands_nodelay_on() {
     let _client = TcpStream::connect(address).unwrap();
     let (accepted, _) = socket.accept().unwrap();
     assert!(accepted.tcp_nodelay().unwrap());
+    assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT_BYTES_MAX);
 }
 
 #[test]
