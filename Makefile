@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-FUZZ_TARGETS = head chunked whole_equals_split proxy_protocol config forwarding access_log
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 TARGET ?= $(FUZZ_TARGETS)
 SECONDS ?= 600
 

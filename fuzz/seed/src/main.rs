@@ -1,6 +1,6 @@
 //! Writes the cases of `tests/corpus` as seeds, one folder a target, where cargo-fuzz looks for them.
 
-#[path = "../../tests/corpus/reader.rs"]
+#[path = "../../../tests/corpus/reader.rs"]
 mod reader;
 
 use std::error::Error;
@@ -8,8 +8,8 @@ use std::path::Path;
 use std::{fs, io};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let corpus = fuzz.join("../tests/corpus");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let corpus = repository.join("tests/corpus");
     for target in ["head", "chunked", "whole_equals_split"] {
         for folder in ["valid", "invalid"] {
             for case in reader::load_directory(&corpus.join("http1").join(folder))? {
@@ -29,13 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     // Every key with its default, and every key with an example.
-    write("config", "reference", rwsgi::config::render::toml().as_bytes())?;
-    write("config", "reference-uncommented", uncommented(&rwsgi::config::render::toml()).as_bytes())?;
+    let reference = fs::read_to_string(repository.join("config/app.toml"))?;
+    write("config", "reference", reference.as_bytes())?;
+    write("config", "reference-uncommented", uncommented(&reference).as_bytes())?;
     Ok(())
 }
 
 fn write(target: &str, name: &str, seed: &[u8]) -> io::Result<()> {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target);
     fs::create_dir_all(&seeds)?;
     fs::write(seeds.join(name), seed)
 }
