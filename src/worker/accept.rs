@@ -29,7 +29,7 @@ const TOKEN_BASE: usize = usize::MAX - 0xffff;
 const TOKEN_LAST: usize = usize::MAX - 0xff;
 
 /// Connections that are taken at one wake, so that others get theirs.
-const BATCH_MAX: usize = 16;
+pub(super) const BATCH_MAX: usize = 16;
 
 /// How long a worker that is out of descriptors stays away from the listeners.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);

@@ -17,7 +17,7 @@ use slab::Slab;
 use crate::ipc::{Channel, FromWorker, ToWorker};
 use crate::sys;
 
-use super::accept::{Accepted, Acceptor};
+use super::accept::{Accepted, Acceptor, BATCH_MAX};
 use super::connection::{Connection, Fate, Readiness};
 use super::context::Context;
 use super::record;
@@ -256,9 +256,8 @@ impl Reactor {
 
     /// Takes connections off a listener that has some.
     fn accept(&mut self, index: usize) {
-        let room = self.context.settings.http.max_connections.saturating_sub(self.connections.len());
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
-        let most = if self.is_busy() { 1 } else { room };
+        let most = if self.is_busy() { 1 } else { self.room() };
         self.accept_some(index, most);
     }
 
@@ -285,13 +284,17 @@ impl Reactor {
         more
     }
 
+    /// How many more connections it may have.
+    fn room(&self) -> usize {
+        self.context.settings.http.max_connections.saturating_sub(self.connections.len())
+    }
+
     /// Whether new connections are better left to other workers. Under `http.queue_timeout` they are taken all the
     /// same: a connection that waits in the kernel's queue cannot be told that it waits too long.
     fn is_busy(&self) -> bool {
         let settings = &self.context.settings;
         let threads_are_busy = || self.context.jobs.outstanding() >= settings.workers.threads as usize;
-        self.connections.len() >= settings.http.max_connections
-            || (settings.http.queue_timeout.is_none() && threads_are_busy())
+        self.room() == 0 || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
     /// Leaves the listeners while busy, so that no request waits here while another worker is idle; joins them again
@@ -318,8 +321,7 @@ impl Reactor {
             return;
         }
         let gets_on = finished != self.left.finished && now >= self.left.at + REJOIN_AFTER;
-        let full = self.connections.len() >= self.context.settings.http.max_connections;
-        if !busy || (gets_on && !full) {
+        if !busy || (gets_on && self.room() > 0) {
             shared.wants_free_thread.store(false, Ordering::SeqCst);
             self.acceptor.join();
         }
@@ -374,11 +376,14 @@ impl Reactor {
         // Also when it drains already: a service manager may send SIGTERM to every process at once (KillMode= in
         // systemd.kill(5)), and the worker's own came before this message.
         if self.serving {
+            // No more than a queue can hold, or clients that keep coming would put the stop off for ever.
+            let batches = (self.context.settings.server.backlog as usize).div_ceil(BATCH_MAX);
             for index in 0..self.acceptor.listeners() {
-                let room = |reactor: &Self| {
-                    reactor.context.settings.http.max_connections.saturating_sub(reactor.connections.len())
-                };
-                while room(self) > 0 && self.accept_some(index, room(self)) {}
+                for _ in 0..batches {
+                    if self.room() == 0 || !self.accept_some(index, self.room()) {
+                        break;
+                    }
+                }
             }
         }
         self.drain();
