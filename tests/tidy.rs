@@ -423,7 +423,7 @@ fn place_of_test(place: &str) -> Option<PathBuf> {
         "python" => Some(format!("src/python/tests/{module}.rs").into()),
         "integration" => Some(format!("tests/integration/{module}.rs").into()),
         "http" | "net" => Some(format!("src/{place}/tests.rs").into()),
-        "worker" => Some("src/worker/tests.rs".into()),
+        "worker" => Some(format!("src/worker/tests/{module}.rs").into()),
         _ => None,
     }
 }

@@ -130,7 +130,12 @@ impl Supervisor {
             Phase::Ending { .. } if status == ExitStatus::Code(0) => {
                 self.log(Level::Debug, format!("{worker} has ended"));
             }
-            Phase::Ending { .. } => self.log(Level::Debug, format!("{worker} {status} while it ended")),
+            Phase::Ending { .. } => {
+                // An interrupt is how a quick stop ends a worker that cannot answer it yet.
+                let is_asked = status == ExitStatus::Signal(libc::SIGINT);
+                let level = if is_asked { Level::Debug } else { Level::Warn };
+                self.log(level, format!("{worker} {status} while it ended, after {age}"));
+            }
             Phase::Killed => self.log(Level::Debug, format!("{worker} {status}, as asked")),
             Phase::Booting { .. } => {
                 let summary = format!("{worker} {status} after {age}, while it loaded the application");
