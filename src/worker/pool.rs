@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::app::{AfterCall, Application, Attached};
 use crate::sys;
 
@@ -41,6 +43,10 @@ pub(super) fn serve(
             }
             reactor.report_ready()?;
             thread::Builder::new().name("rwsgi-reactor".to_owned()).spawn_scoped(scope, move || {
+                // It goes to the thread that writes; an application may have set it to end the process.
+                if let Err(error) = SigSet::from(Signal::SIGPIPE).thread_block() {
+                    log::warn!("SIGPIPE cannot be blocked: {error}");
+                }
                 if catch_unwind(AssertUnwindSafe(|| reactor.run())).is_err() {
                     log::error!("the reactor failed because of a bug in rwsgi; please report it");
                     sys::exit_now(1);
