@@ -341,6 +341,26 @@ fn unsafe_is_opened_only_in_the_audit_lists() -> io::Result<()> {
 }
 
 #[test]
+fn only_reactors_read_the_clock() -> io::Result<()> {
+    let mut bad = Vec::new();
+    for path in files("src", ".rs")? {
+        let is_reactor = path.ends_with("reactor.rs");
+        let is_test =
+            path.iter().any(|part| part.to_string_lossy().contains("tests") || part == "simulation.rs");
+        if is_reactor || is_test {
+            continue;
+        }
+        let code = code_of(&read(&path)?);
+        let product = code.lines().take_while(|line| !line.contains("#[cfg(test)]"));
+        for (index, _) in product.enumerate().filter(|(_, line)| line.contains("Instant::now")) {
+            bad.push(broken(&path, index + 1, "Instant::now: take the time as an argument"));
+        }
+    }
+    assert_none(&bad);
+    Ok(())
+}
+
+#[test]
 fn nothing_is_left_undone_and_nobody_sleeps() -> io::Result<()> {
     let in_code = [
         ("thread::sleep", "wait for a message, a phase or a log record with a deadline"),

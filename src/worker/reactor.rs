@@ -417,7 +417,6 @@ impl Reactor {
 }
 
 /// The reactor's clock.
-#[allow(clippy::disallowed_methods, reason = "the one place where the worker reads the clock")]
 pub(super) fn now() -> Instant {
     Instant::now()
 }
