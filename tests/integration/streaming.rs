@@ -117,8 +117,12 @@ fn faults_of_a_streamed_body_are_answered_as_such() {
 fn client_that_leaves_is_noticed_by_the_read() {
     let server = streaming("reads_body").start();
     let mut client = server.connect();
-    client.send(post("/all", 10)).send("abc");
+    let gate = server.path("gate");
+    client.send(post(&format!("/gate?{}", gate.display()), 10)).send("abc");
+    // One that leaves before the application is called is never told to it.
+    server.wait_for("inside");
     drop(client);
+    std::fs::write(gate, "").unwrap();
     server.wait_for("read() raised ");
     server.get("/none").expect(200);
 }
