@@ -122,7 +122,7 @@ fn client_that_leaves_is_noticed_by_the_read() {
     // One that leaves before the application is called is never told to it.
     server.wait_for("inside");
     drop(client);
-    std::fs::write(gate, "").unwrap();
+    fs::write(gate, "").unwrap();
     server.wait_for("read() raised ");
     server.get("/none").expect(200);
 }

@@ -187,9 +187,9 @@ impl Connection {
         if reusable {
             return Step::Again;
         }
-        // When the client asked for the close, nothing of it can be on its way.
+        // When the client asked for the close, nothing of it is on its way, unless it says more than it should.
         let client_closes = !end.record.request.head.keep_alive() && running.arriving.is_none();
-        self.phase = Phase::Farewell { linger: !client_closes || !self.input.is_empty() };
+        self.phase = Phase::Farewell { linger: !client_closes || self.readable || !self.input.is_empty() };
         Step::Again
     }
 
