@@ -131,9 +131,9 @@ impl Supervisor {
                 self.log(Level::Debug, format!("{worker} has ended"));
             }
             Phase::Ending { .. } => {
-                // An interrupt is how a quick stop ends a worker that cannot answer it yet.
-                let is_asked = status == ExitStatus::Signal(libc::SIGINT);
-                let level = if is_asked { Level::Debug } else { Level::Warn };
+                // A crash. An interrupt is how a quick stop ends a worker that cannot answer it yet.
+                let crashed = matches!(status, ExitStatus::Signal(signal) if signal != libc::SIGINT);
+                let level = if crashed { Level::Warn } else { Level::Debug };
                 self.log(level, format!("{worker} {status} while it ended, after {age}"));
             }
             Phase::Killed => self.log(Level::Debug, format!("{worker} {status}, as asked")),
