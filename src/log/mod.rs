@@ -107,12 +107,6 @@ pub fn reopen() -> io::Result<()> {
     ERROR_LOG.get().map_or(Ok(()), |error_log| error_log.reopen())
 }
 
-/// How many records could not be written since the start (the log was full, or its reader gone).
-#[must_use]
-pub fn records_lost() -> u64 {
-    ERROR_LOG.get().map_or(0, |error_log| error_log.lost.load(Ordering::Relaxed))
-}
-
 fn identity(role: Role, generation: u32) -> Identity {
     Identity { role, pid: std::process::id(), generation }
 }
