@@ -13,7 +13,7 @@ const UNIX_PATH_MAX: usize = 107;
 ///
 /// # Errors
 /// One clause: what is wrong and what to write.
-pub(super) fn parse(text: &str, base: &Path) -> Result<Bind, String> {
+pub(crate) fn parse(text: &str, base: &Path) -> Result<Bind, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path, base);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::log::format::AccessFormat;
 use crate::net::Bind;
 
+use super::resolved::CheckTarget;
 use super::written::{Given, Raw};
 use super::{bind, values};
 
@@ -52,6 +53,24 @@ pub(super) fn mount(text: &str) -> Result<String, String> {
         );
     }
     Ok(path.to_owned())
+}
+
+/// `reload.check`: a path, or a URL whose host and scheme the application is to see.
+pub(super) fn check_target(text: &str) -> Result<CheckTarget, String> {
+    let (https, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (false, Some(rest)),
+        Some(("https", rest)) => (true, Some(rest)),
+        Some(_) | None => (false, None),
+    };
+    let (host, path) = match rest {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        None => ("localhost", text),
+    };
+    let path = if path.is_empty() && rest.is_some() { "/" } else { path };
+    if host.is_empty() || !path.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("must be a path (\"/health\") or a URL (\"http://www.example.org/health\")".to_owned());
+    }
+    Ok(CheckTarget { path: path.to_owned(), host: host.to_owned(), https })
 }
 
 /// `server.process_name`.

@@ -18,10 +18,11 @@ mod target;
 mod values;
 mod written;
 
+pub(crate) use bind::parse as parse_bind;
 pub use problems::Problems;
 pub use resolved::{
-    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Settings, Sink, Target, Trusted,
-    User, Workers,
+    App, CheckTarget, Forwarded, Hook, Hooks, Http, Jitter, Log, LogFormat, Preload, Proxy, ProxyProtocol,
+    Reload, Server, Settings, Sink, Target, Trusted, User, Workers,
 };
 pub use sources::{FlagValues, Sources};
 

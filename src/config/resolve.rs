@@ -11,7 +11,8 @@ use toml::de::DeValue;
 
 use super::problems::Problems;
 use super::resolved::{
-    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Settings, Sink, Workers,
+    App, Forwarded, Hooks, Http, Log, LogFormat, Preload, Proxy, ProxyProtocol, Reload, Server, Settings,
+    Sink, Workers,
 };
 use super::table::{self, Fallback, Kind, Setting};
 use super::written::{Given, Origin, Raw};
@@ -61,6 +62,9 @@ impl Resolver {
     pub(super) fn finish(mut self, is_sound: bool) -> Result<Settings, Problems> {
         let (app, server, workers) = (self.app(is_sound), self.server(), self.workers());
         let (http, proxy, log) = (self.http(), self.proxy(), self.log());
+        let reload = self.optional("reload", "check", |given, _| checks::check_target(values::text(given)?));
+        let control_socket = self.control_socket();
+        let hooks = self.hooks();
         let settings = self.problems.is_empty().then(|| {
             let file = self.surroundings.file.clone();
             Some(Settings {
@@ -70,7 +74,10 @@ impl Resolver {
                 workers: workers?,
                 http: http?,
                 proxy: proxy?,
+                reload: Reload { check: reload? },
                 log: log?,
+                control_socket: control_socket?,
+                hooks: hooks?,
             })
         });
         settings.flatten().ok_or_else(|| {
@@ -107,6 +114,13 @@ impl Resolver {
         });
         let environment = self.environment();
         let mount = self.value("app", "mount", |given, _| checks::mount(values::text(given)?));
+        let preload = self.value("app", "preload", |given, _| {
+            Ok(match values::auto_boolean(given)? {
+                None => Preload::Auto,
+                Some(true) => Preload::Always,
+                Some(false) => Preload::Never,
+            })
+        });
         Some(App {
             target: target?,
             directory: directory?,
@@ -114,7 +128,21 @@ impl Resolver {
             pythonpath: pythonpath?,
             environment: environment?,
             mount: mount?,
+            preload: preload?,
         })
+    }
+
+    /// `control.socket`: `None` when it is wrong.
+    pub(super) fn control_socket(&mut self) -> Option<Option<PathBuf>> {
+        self.optional("control", "socket", |given, base| places::output_file(values::text(given)?, base))
+    }
+
+    fn hooks(&mut self) -> Option<Hooks> {
+        let worker_start =
+            self.optional("hooks", "worker_start", |given, _| target::hook(values::text(given)?));
+        let worker_exit =
+            self.optional("hooks", "worker_exit", |given, _| target::hook(values::text(given)?));
+        Some(Hooks { worker_start: worker_start?, worker_exit: worker_exit? })
     }
 
     fn server(&mut self) -> Option<Server> {
@@ -155,11 +183,25 @@ impl Resolver {
         let threads = self.number("workers", "threads");
         let boot_timeout = self.value("workers", "boot_timeout", |given, _| values::length(given));
         let graceful_timeout = self.value("workers", "graceful_timeout", |given, _| values::length(given));
+        let request_timeout =
+            self.value("workers", "request_timeout", |given, _| values::optional_length(given));
+        let timeout_grace = self.value("workers", "timeout_grace", |given, _| values::length(given));
+        let max_requests = self.number("workers", "max_requests");
+        let max_requests_jitter =
+            self.value("workers", "max_requests_jitter", |given, _| values::jitter(given));
+        let max_memory = self.value("workers", "max_memory", |given, _| values::optional_bytes(given));
+        let max_lifetime = self.value("workers", "max_lifetime", |given, _| values::optional_length(given));
         Some(Workers {
             count: count?,
             threads: threads?,
             boot_timeout: boot_timeout?,
             graceful_timeout: graceful_timeout?,
+            request_timeout: request_timeout?,
+            timeout_grace: timeout_grace?,
+            max_requests: Some(max_requests?).filter(|&limit: &u64| limit > 0),
+            max_requests_jitter: max_requests_jitter?,
+            max_memory: max_memory?,
+            max_lifetime: max_lifetime?,
         })
     }
 

@@ -23,8 +23,14 @@ pub struct Settings {
     pub http: Http,
     /// `[proxy]`
     pub proxy: Proxy,
+    /// `[reload]`
+    pub reload: Reload,
     /// `[log]`
     pub log: Log,
+    /// `control.socket`: absolute; `None` for the one that follows from the configuration file.
+    pub control_socket: Option<PathBuf>,
+    /// `[hooks]`
+    pub hooks: Hooks,
 }
 
 /// `MODULE[:CALLABLE]`.
@@ -51,6 +57,19 @@ pub struct App {
     pub environment: Vec<(String, String)>,
     /// `app.mount`: `""` or `/prefix` without a slash at its end.
     pub mount: String,
+    /// `app.preload`
+    pub preload: Preload,
+}
+
+/// `app.preload`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preload {
+    /// Fork from a template where that is safe.
+    Auto,
+    /// Always fork from a template.
+    Always,
+    /// Import in every worker.
+    Never,
 }
 
 /// A user or group by name and number.
@@ -98,6 +117,63 @@ pub struct Workers {
     pub boot_timeout: Duration,
     /// `workers.graceful_timeout`
     pub graceful_timeout: Duration,
+    /// `workers.request_timeout`
+    pub request_timeout: Option<Duration>,
+    /// `workers.timeout_grace`
+    pub timeout_grace: Duration,
+    /// `workers.max_requests`; `None` for no limit.
+    pub max_requests: Option<u64>,
+    /// `workers.max_requests_jitter`
+    pub max_requests_jitter: Jitter,
+    /// `workers.max_memory`, bytes.
+    pub max_memory: Option<u64>,
+    /// `workers.max_lifetime`
+    pub max_lifetime: Option<Duration>,
+}
+
+/// `workers.max_requests_jitter`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// Of the limit that it is added to.
+    Percent(u8),
+    /// Requests.
+    Requests(u64),
+}
+
+/// `[reload]`
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// `reload.check`
+    pub check: Option<CheckTarget>,
+}
+
+/// What `reload.check` requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckTarget {
+    /// Path and query, from the slash on.
+    pub path: String,
+    /// The Host field.
+    pub host: String,
+    /// Whether the application is to see `https`.
+    pub https: bool,
+}
+
+/// `MODULE:FUNCTION` of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// Dotted module name.
+    pub module: String,
+    /// Attribute path.
+    pub function: String,
+}
+
+/// `[hooks]`
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    /// `hooks.worker_start`
+    pub worker_start: Option<Hook>,
+    /// `hooks.worker_exit`
+    pub worker_exit: Option<Hook>,
 }
 
 /// `[http]`. Timeouts of zero are not allowed; `None` is off.

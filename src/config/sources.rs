@@ -87,11 +87,29 @@ impl Sources {
         self.resolve(file::parse(text, self.file.as_deref().unwrap_or(Path::new(""))))
     }
 
-    fn absolute_file(&self) -> Option<PathBuf> {
+    /// `control.socket`, if it is set. Whatever else is wrong with the configuration does not matter: a server goes on with
+    /// what it has read before.
+    #[must_use]
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        let found = match (self.absolute_file(), &self.file) {
+            (Some(path), Some(shown)) => file::read(&path, shown),
+            _ => Found::default(),
+        };
+        self.resolver(found).control_socket().flatten()
+    }
+
+    /// The configuration file, absolute; symbolic links stay.
+    #[must_use]
+    pub fn absolute_file(&self) -> Option<PathBuf> {
         self.file.as_ref().map(|file| self.current_directory.join(file).components().collect())
     }
 
-    fn resolve(&self, mut found: Found) -> Result<Settings, Problems> {
+    fn resolve(&self, found: Found) -> Result<Settings, Problems> {
+        let is_sound = found.is_sound;
+        self.resolver(found).finish(is_sound)
+    }
+
+    fn resolver(&self, mut found: Found) -> Resolver {
         self.read_variables(&mut found);
         for flag in &self.flags {
             found.given.push(flag.given());
@@ -105,8 +123,7 @@ impl Sources {
             virtual_env: virtual_env.map(|(_, value)| PathBuf::from(value)),
             on_terminal: self.on_terminal,
         };
-        let is_sound = found.is_sound;
-        Resolver::new(found.given, found.problems, surroundings).finish(is_sound)
+        Resolver::new(found.given, found.problems, surroundings)
     }
 
     fn read_variables(&self, found: &mut Found) {

@@ -1,6 +1,6 @@
 //! `MODULE[:CALLABLE]`, checked as far as it can be without Python. Pure.
 
-use super::resolved::Target;
+use super::resolved::{Hook, Target};
 
 const CALLABLE: &str = "application";
 
@@ -34,6 +34,21 @@ pub(super) fn parse(text: &str) -> Result<Target, String> {
         ));
     }
     Ok(Target { module: module.to_owned(), callable: callable.to_owned() })
+}
+
+/// Reads `MODULE:FUNCTION`.
+///
+/// # Errors
+/// One clause: what is wrong and what to write.
+pub(super) fn hook(text: &str) -> Result<Hook, String> {
+    match text.split_once(':') {
+        Some((module, function)) if is_dotted(module) && is_dotted(function) => {
+            Ok(Hook { module: module.to_owned(), function: function.to_owned() })
+        }
+        Some(_) | None => {
+            Err("is not MODULE:FUNCTION: write names, as \"site.hooks:worker_start\"".to_owned())
+        }
+    }
 }
 
 /// What is said of a file name: the module's name instead.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::resolved::Jitter;
 use super::table::{Fallback, Kind};
 use super::written::{Given, Origin, Raw};
 use super::{duration, nearest, size};
@@ -101,7 +102,7 @@ pub(super) fn bytes(given: &Given) -> Result<u64, String> {
             size::parse(text(given)?)?
         }
     };
-    let Kind::Size { min, max } = given.setting.kind else {
+    let (Kind::Size { min, max } | Kind::OptionalSize { min, max }) = given.setting.kind else {
         return Err(wrong_type(given));
     };
     if number < min {
@@ -111,6 +112,51 @@ pub(super) fn bytes(given: &Given) -> Result<u64, String> {
         return Err(format!("must be at most {}{}", size::text(max), remedy(given)));
     }
     Ok(number)
+}
+
+/// A size within the bounds of its kind, in bytes, or `None` for `"off"`.
+pub(super) fn optional_bytes(given: &Given) -> Result<Option<u64>, String> {
+    if is_off(given)? { Ok(None) } else { bytes(given).map(Some) }
+}
+
+/// A boolean, or `None` for `"auto"`.
+pub(super) fn auto_boolean(given: &Given) -> Result<Option<bool>, String> {
+    match &given.raw {
+        Raw::Text(word) | Raw::Word(word) if word == "auto" => Ok(None),
+        Raw::Text(_)
+        | Raw::Word(_)
+        | Raw::Integer(_)
+        | Raw::Bool(_)
+        | Raw::List(_)
+        | Raw::Map(_)
+        | Raw::Other(_) => {
+            boolean(given).map(Some).map_err(|_| "is neither true, false nor \"auto\"".to_owned())
+        }
+    }
+}
+
+/// `"10%"`, or a number of requests.
+pub(super) fn jitter(given: &Given) -> Result<Jitter, String> {
+    let said = || "is neither a percentage (\"10%\") nor a number of requests".to_owned();
+    match &given.raw {
+        Raw::Integer(Some(number)) => u64::try_from(*number).map(Jitter::Requests).map_err(|_| said()),
+        Raw::Text(text) | Raw::Word(text) => match text.strip_suffix('%') {
+            Some(percent) => match percent.trim().parse() {
+                Ok(percent) if percent <= 100 => Ok(Jitter::Percent(percent)),
+                Ok(_) | Err(_) => Err("must be a percentage from \"0%\" to \"100%\"".to_owned()),
+            },
+            None => text.parse().map(Jitter::Requests).map_err(|_| said()),
+        },
+        Raw::Integer(None) | Raw::Bool(_) | Raw::List(_) | Raw::Map(_) | Raw::Other(_) => Err(said()),
+    }
+}
+
+fn is_off(given: &Given) -> Result<bool, String> {
+    match &given.raw {
+        Raw::Text(word) | Raw::Word(word) => Ok(word == "off"),
+        Raw::Bool(false) => Err("is a boolean: write \"off\" to switch it off".to_owned()),
+        Raw::Integer(_) | Raw::Bool(_) | Raw::List(_) | Raw::Map(_) | Raw::Other(_) => Ok(false),
+    }
 }
 
 /// A duration; zero only where its kind allows it.
@@ -133,17 +179,7 @@ pub(super) fn length(given: &Given) -> Result<Duration, String> {
 
 /// A duration, or `None` for `"off"`.
 pub(super) fn optional_length(given: &Given) -> Result<Option<Duration>, String> {
-    match &given.raw {
-        Raw::Text(word) | Raw::Word(word) if word == "off" => Ok(None),
-        Raw::Bool(false) => Err("is a boolean: write \"off\" to switch it off".to_owned()),
-        Raw::Text(_)
-        | Raw::Word(_)
-        | Raw::Integer(_)
-        | Raw::Bool(_)
-        | Raw::List(_)
-        | Raw::Map(_)
-        | Raw::Other(_) => length(given).map(Some),
-    }
+    if is_off(given)? { Ok(None) } else { length(given).map(Some) }
 }
 
 /// Permission bits: an octal string, or an octal number of TOML (`0o022`).
@@ -239,6 +275,7 @@ pub(super) fn wrong_type(given: &Given) -> String {
 
 fn example(given: &Given) -> &'static str {
     match given.setting.default {
+        Fallback::Value("\"off\"") if matches!(given.setting.kind, Kind::OptionalSize { .. }) => "\"256MiB\"",
         Fallback::Value("\"off\"") => "\"5s\"",
         Fallback::Value("\"\"") => "\"/prefix\"",
         Fallback::Value("[]") if given.setting.kind == Kind::Paths => "[\"lib\"]",

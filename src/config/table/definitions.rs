@@ -66,6 +66,17 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("mount", "PREFIX"),
     value(
+        "app",
+        "preload",
+        Kind::AutoBool,
+        "\"auto\"",
+        "Whether the application is imported once in a template process, from which the workers are forked: they share \
+         its memory, and a replacement starts in milliseconds. \"auto\" does so unless the imported application has \
+         threads or connections, which do not survive a fork; what it found is logged, and each worker imports the \
+         application itself. true forks in any case, false never.",
+    )
+    .flag("preload", "auto|true|false"),
+    value(
         "server",
         "bind",
         Kind::Binds,
@@ -175,12 +186,68 @@ pub static SETTINGS: &[Setting] = &[
     .flag("boot-timeout", "DURATION"),
     value(
         "workers",
+        "request_timeout",
+        Kind::OptionalDuration,
+        "\"30s\"",
+        "How long the application may work on a request. Then the client is answered 504 (or a response that has begun \
+         is cut), the stacks of all threads are logged, and RequestTimeout is raised in the thread. Time in which the \
+         application waits for the client does not count. The application may move the limit of a request by \
+         assigning environ[\"rwsgi.deadline\"] (seconds of time.monotonic()). A request that finds no free thread for \
+         as long is answered 503.",
+    )
+    .flag("request-timeout", "DURATION")
+    .aliases(&["timeout"]),
+    value(
+        "workers",
+        "timeout_grace",
+        Kind::Duration { zero: false },
+        "\"5s\"",
+        "How long a thread may go on after its request has timed out; then its worker is replaced.",
+    )
+    .flag("timeout-grace", "DURATION"),
+    value(
+        "workers",
         "graceful_timeout",
         Kind::Duration { zero: false },
         "\"30s\"",
         "How long a worker that is told to stop may go on with the requests in flight before it is killed.",
     )
     .flag("graceful-timeout", "DURATION"),
+    value(
+        "workers",
+        "max_requests",
+        Kind::Integer { min: 0, max: 1_000_000_000 },
+        "0",
+        "How many requests a worker serves before it is replaced; 0 for no limit. The replacement is ready before \
+         the worker stops accepting.",
+    )
+    .flag("max-requests", "N"),
+    value(
+        "workers",
+        "max_requests_jitter",
+        Kind::Jitter,
+        "\"10%\"",
+        "Up to this much is added at random to max_requests (and, as a percentage, to max_lifetime), so that the workers \
+         are not all replaced at once: a percentage, or a number of requests.",
+    )
+    .flag("max-requests-jitter", "N"),
+    value(
+        "workers",
+        "max_memory",
+        Kind::OptionalSize { min: MIB, max: 1024 * GIB },
+        "\"off\"",
+        "A worker whose private memory (not shared with the template or other workers) is larger is replaced; its \
+         requests are answered first.",
+    )
+    .flag("max-memory", "SIZE"),
+    value(
+        "workers",
+        "max_lifetime",
+        Kind::OptionalDuration,
+        "\"off\"",
+        "A worker that is older is replaced.",
+    )
+    .flag("max-lifetime", "DURATION"),
     value(
         "http",
         "keep_alive",
@@ -315,6 +382,17 @@ pub static SETTINGS: &[Setting] = &[
          connections without its header are closed.",
     )
     .flag("proxy-protocol", "VERSION"),
+    computed(
+        "reload",
+        "check",
+        Kind::Text,
+        "no request",
+        "\"/health\"",
+        "A path that is requested from the first worker of a new generation before a reload goes on; a status of 400 or \
+         more, or no answer, discards the new generation. As a URL, \"https://www.example.org/health\", it also sets \
+         the Host and the scheme that the application sees.",
+    )
+    .flag("reload-check", "PATH"),
     value(
         "log",
         "level",
@@ -378,6 +456,37 @@ pub static SETTINGS: &[Setting] = &[
         "A request that takes longer than this is logged as a warning.",
     )
     .flag("slow-request", "DURATION"),
+    computed(
+        "control",
+        "socket",
+        Kind::Path,
+        "a path in /run/rwsgi, $XDG_RUNTIME_DIR/rwsgi or /tmp that follows from the configuration file's",
+        "\"/run/app/control.sock\"",
+        "The unix socket that `rwsgi ctl` talks to. Only root and the user that the server runs as may use it. Without \
+         a configuration file there is none unless it is set.",
+    )
+    .flag("control-socket", "PATH"),
+    computed(
+        "hooks",
+        "worker_start",
+        Kind::Hook,
+        "nothing",
+        "\"site.hooks:worker_start\"",
+        "A function, as module:function, that each worker calls before it serves. What it raises fails the boot. It is \
+         called without arguments, or with one if it takes one: an object with the attributes generation, worker \
+         and pid.",
+    )
+    .flag("hook-worker-start", "MODULE:FUNCTION"),
+    computed(
+        "hooks",
+        "worker_exit",
+        Kind::Hook,
+        "nothing",
+        "\"site.hooks:worker_exit\"",
+        "A function that each worker calls when it has drained, as worker_start. What it raises is logged. It is not \
+         called in a worker that is killed.",
+    )
+    .flag("hook-worker-exit", "MODULE:FUNCTION"),
 ];
 
 const fn required(

@@ -14,7 +14,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("workers", "Worker processes and their timeouts."),
     ("http", "HTTP: timeouts and limits on what a client may send."),
     ("proxy", "What a reverse proxy in front is believed."),
+    ("reload", "How a reload makes sure of the new code."),
     ("log", "The error log and the access log."),
+    ("control", "The socket of `rwsgi ctl`."),
+    ("hooks", "Functions of the application that the server calls."),
 ];
 
 /// One setting.
@@ -117,6 +120,19 @@ pub enum Kind {
     Mode,
     /// `true` or `false`.
     Bool,
+    /// `true`, `false` or `"auto"`.
+    AutoBool,
+    /// A number of bytes or `"off"`.
+    OptionalSize {
+        /// The smallest allowed, in bytes.
+        min: u64,
+        /// The largest allowed, in bytes.
+        max: u64,
+    },
+    /// A percentage or a whole number.
+    Jitter,
+    /// `MODULE:FUNCTION`
+    Hook,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A user, by name or number.
@@ -178,6 +194,10 @@ impl Kind {
             Self::OptionalDuration => "duration, or `\"off\"`".to_owned(),
             Self::Mode => "octal string".to_owned(),
             Self::Bool => "boolean".to_owned(),
+            Self::AutoBool => "boolean, or `\"auto\"`".to_owned(),
+            Self::OptionalSize { .. } => "size, or `\"off\"`".to_owned(),
+            Self::Jitter => "percentage, or integer".to_owned(),
+            Self::Hook => "`\"MODULE:FUNCTION\"`".to_owned(),
             Self::Choice(words) => {
                 words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
             }
@@ -198,13 +218,15 @@ impl Kind {
             Self::Map => "a table",
             Self::Binds => "an address or a list of addresses",
             Self::Integer { .. } | Self::Count { .. } => "a whole number",
-            Self::Size { .. } => "a size",
+            Self::Size { .. } | Self::OptionalSize { .. } => "a size",
+            Self::AutoBool => "true, false or \"auto\"",
+            Self::Jitter => "a percentage",
             Self::Duration { .. } | Self::OptionalDuration => "a duration",
             Self::Mode => "an octal string",
             Self::Bool => "true or false",
             Self::User => "a user's name",
             Self::Group => "a group's name",
-            Self::Target | Self::Text | Self::Choice(_) | Self::AccessFormat => "a string",
+            Self::Target | Self::Text | Self::Choice(_) | Self::AccessFormat | Self::Hook => "a string",
         }
     }
 
@@ -224,6 +246,10 @@ impl Kind {
             | Self::OptionalDuration
             | Self::Mode
             | Self::Bool
+            | Self::AutoBool
+            | Self::OptionalSize { .. }
+            | Self::Jitter
+            | Self::Hook
             | Self::Choice(_)
             | Self::User
             | Self::Group

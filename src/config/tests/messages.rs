@@ -32,7 +32,10 @@ fn unknown_names_are_answered_with_the_nearest() {
     refused("server.threads = 2", "server.threads = 2: unknown key here (threads belongs to [workers])");
     refused("bind = \":80\"", "bind = \":80\": unknown key here (bind belongs to [server])");
     refused("[worker]", "[worker]: unknown section (did you mean [workers]?)");
-    refused("[zzz]", "[zzz]: unknown section (there are [app], [server], [workers], [http], [proxy], [log])");
+    refused(
+        "[zzz]",
+        "[zzz]: unknown section (there are [app], [server], [workers], [http], [proxy], [reload], [log], [control], [hooks])",
+    );
     refused("proxy.zzz = 1", "proxy.zzz = 1: unknown key ([proxy] has trusted, forwarded, protocol)");
     refused("zzz = 1", "zzz = 1: unknown key (every key belongs to a section, as [server])");
     refused("workers = 4", "workers is a section: write [workers] in a line of its own and its keys below");
@@ -40,14 +43,111 @@ fn unknown_names_are_answered_with_the_nearest() {
 
 #[test]
 fn keys_that_this_release_does_not_have_are_unknown() {
-    for key in ["app.preload", "workers.request_timeout", "workers.max_requests", "http.compression"] {
+    for key in ["reload.watch", "http.compression", "hooks.on_reload"] {
         let problem = Site::with(&format!("{key} = 1")).problem();
         assert!(problem.starts_with(&format!("app.toml:2: {key} = 1: unknown key")), "{problem}");
     }
-    for section in ["reload", "control", "metrics", "hooks"] {
-        let problem = Site::with(&format!("[{section}]")).problem();
-        assert!(problem.starts_with(&format!("app.toml:2: [{section}]: unknown section")), "{problem}");
+    let problem = Site::with("[metrics]\nbind = \":9100\"").problem();
+    assert!(problem.starts_with("app.toml:2: [metrics]: unknown section"), "{problem}");
+}
+
+#[test]
+fn preload_is_auto_or_a_boolean() {
+    for written in ["\"yes\"", "\"true\"", "1", "[]"] {
+        refused(
+            &format!("app.preload = {written}"),
+            &format!("app.preload = {written}: is neither true, false nor \"auto\""),
+        );
     }
+    let site = Site::with("").variable("RWSGI_APP_PRELOAD", "maybe");
+    assert_eq!(site.problem(), "RWSGI_APP_PRELOAD: app.preload = maybe: is neither true, false nor \"auto\"");
+}
+
+#[test]
+fn limits_of_requests_and_workers() {
+    refused(
+        "workers.request_timeout = 30",
+        "workers.request_timeout = 30: has no unit: write \"30s\" for seconds",
+    );
+    refused(
+        "workers.request_timeout = \"0s\"",
+        "workers.request_timeout = \"0s\": must be longer than zero (write \"off\" to switch it off)",
+    );
+    refused(
+        "workers.timeout_grace = \"0s\"",
+        "workers.timeout_grace = \"0s\": must be longer than zero (remove the line to use \"5s\")",
+    );
+    refused(
+        "workers.max_requests = -1",
+        "workers.max_requests = -1: must be at least 0 (remove the line to use 0)",
+    );
+    refused(
+        "workers.max_lifetime = false",
+        "workers.max_lifetime = false: is a boolean: write \"off\" to switch it off",
+    );
+    refused(
+        "workers.max_memory = \"10KiB\"",
+        "workers.max_memory = \"10KiB\": must be at least 1MiB (remove the line to use \"off\")",
+    );
+    refused(
+        "workers.max_memory = false",
+        "workers.max_memory = false: is a boolean: write \"off\" to switch it off",
+    );
+    refused("workers.max_memory = [1]", "workers.max_memory = [1]: is a list: write a size, as \"256MiB\"");
+}
+
+#[test]
+fn jitter_is_a_percentage_or_a_number() {
+    for written in ["\"a little\"", "-1", "true", "\"\""] {
+        refused(
+            &format!("workers.max_requests_jitter = {written}"),
+            &format!(
+                "workers.max_requests_jitter = {written}: is neither a percentage (\"10%\") nor a number of requests"
+            ),
+        );
+    }
+    for written in ["\"101%\"", "\"-1%\"", "\"%\""] {
+        refused(
+            &format!("workers.max_requests_jitter = {written}"),
+            &format!("workers.max_requests_jitter = {written}: must be a percentage from \"0%\" to \"100%\""),
+        );
+    }
+}
+
+#[test]
+fn the_reload_check_is_a_path_or_a_url() {
+    for written in ["health", "", "ftp://x/", "http:///health", "/a b", "https://"] {
+        refused(
+            &format!("reload.check = \"{written}\""),
+            &format!(
+                "reload.check = \"{written}\": must be a path (\"/health\") or a URL \
+                 (\"http://www.example.org/health\")"
+            ),
+        );
+    }
+}
+
+#[test]
+fn hooks_are_functions_of_modules() {
+    for key in ["worker_start", "worker_exit"] {
+        for written in ["site.hooks", ":start", "site:", "site:start()"] {
+            refused(
+                &format!("hooks.{key} = \"{written}\""),
+                &format!(
+                    "hooks.{key} = \"{written}\": is not MODULE:FUNCTION: write names, as \"site.hooks:worker_start\""
+                ),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_control_socket_needs_a_directory() {
+    refused(
+        "control.socket = \"none/control.sock\"",
+        "control.socket = \"none/control.sock\": the directory FOLDER/none: does not exist: create it or correct the \
+         path",
+    );
 }
 
 #[test]

@@ -97,6 +97,13 @@ fn defaults() {
     assert_eq!(settings.workers.threads, 1);
     assert_eq!(settings.workers.boot_timeout, Duration::from_secs(60));
     assert_eq!(settings.workers.graceful_timeout, Duration::from_secs(30));
+    assert_eq!(settings.workers.request_timeout, Some(Duration::from_secs(30)));
+    assert_eq!(settings.workers.timeout_grace, Duration::from_secs(5));
+    assert_eq!(settings.workers.max_requests_jitter, Jitter::Percent(10));
+    assert_eq!((settings.workers.max_requests, settings.workers.max_memory), (None, None));
+    assert_eq!((settings.workers.max_lifetime, settings.app.preload), (None, Preload::Auto));
+    assert_eq!((settings.reload.check, settings.control_socket), (None, None));
+    assert_eq!((settings.hooks.worker_start, settings.hooks.worker_exit), (None, None));
     let http = settings.http;
     assert_eq!(http.keep_alive, Duration::from_secs(75));
     assert_eq!(http.header_timeout, Duration::from_secs(10));
@@ -191,6 +198,77 @@ slow_request = "2s"
         (Sink::Standard, vec!["/healthz".to_owned()])
     );
     assert_eq!(settings.log.slow_request, Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn what_keeps_a_server_up_is_read() {
+    let site = Site::new(
+        r#"
+[app]
+target = "app"
+preload = false
+[workers]
+request_timeout = "off"
+timeout_grace = "1s"
+max_requests = 1000
+max_requests_jitter = 5
+max_memory = "256MiB"
+max_lifetime = "1h"
+[reload]
+check = "https://www.example.org/health?deep=1"
+[control]
+socket = "control.sock"
+[hooks]
+worker_start = "site.hooks:start"
+worker_exit = "hooks:Hooks.exit"
+"#,
+    );
+    let settings = site.settings();
+    let workers = &settings.workers;
+    assert_eq!((workers.request_timeout, workers.timeout_grace), (None, Duration::from_secs(1)));
+    assert_eq!((workers.max_requests, workers.max_requests_jitter), (Some(1000), Jitter::Requests(5)));
+    assert_eq!(
+        (workers.max_memory, workers.max_lifetime),
+        (Some(256 << 20), Some(Duration::from_secs(3600)))
+    );
+    assert_eq!(settings.app.preload, Preload::Never);
+    let (path, host) = ("/health?deep=1".to_owned(), "www.example.org".to_owned());
+    assert_eq!(settings.reload.check, Some(CheckTarget { path, host, https: true }));
+    assert_eq!(settings.control_socket, Some(site.path("control.sock")));
+    let hook = |module: &str, function: &str| Hook { module: module.into(), function: function.into() };
+    assert_eq!(settings.hooks.worker_start, Some(hook("site.hooks", "start")));
+    assert_eq!(settings.hooks.worker_exit, Some(hook("hooks", "Hooks.exit")));
+}
+
+#[test]
+fn preload_jitter_and_check_in_their_other_forms() {
+    for (written, preload) in
+        [("true", Preload::Always), ("false", Preload::Never), ("\"auto\"", Preload::Auto)]
+    {
+        assert_eq!(Site::with(&format!("app.preload = {written}")).settings().app.preload, preload);
+        let site = Site::with("").variable("RWSGI_APP_PRELOAD", written.trim_matches('"'));
+        assert_eq!(site.settings().app.preload, preload);
+    }
+    for (written, jitter) in [
+        ("\"0%\"", Jitter::Percent(0)),
+        ("\"100%\"", Jitter::Percent(100)),
+        ("\"7\"", Jitter::Requests(7)),
+        ("0", Jitter::Requests(0)),
+    ] {
+        let site = Site::with(&format!("workers.max_requests_jitter = {written}"));
+        assert_eq!(site.settings().workers.max_requests_jitter, jitter);
+    }
+    for (written, path, host, https) in [
+        ("/health", "/health", "localhost", false),
+        ("http://example.org", "/", "example.org", false),
+        ("https://example.org:8443/", "/", "example.org:8443", true),
+    ] {
+        let site = Site::with(&format!("reload.check = \"{written}\""));
+        let (path, host) = (path.to_owned(), host.to_owned());
+        assert_eq!(site.settings().reload.check, Some(CheckTarget { path, host, https }));
+    }
+    assert_eq!(Site::with("workers.max_memory = \"off\"").settings().workers.max_memory, None);
+    assert_eq!(Site::with("workers.max_memory = 1048576").settings().workers.max_memory, Some(1 << 20));
 }
 
 #[test]
@@ -300,4 +378,20 @@ fn a_reload_reads_the_file_again_and_keeps_the_command_line() {
     assert_eq!((workers.count, workers.threads), (3, 4));
     std::fs::remove_file(site.path("app.toml")).unwrap();
     assert!(sources.load().is_err());
+}
+
+#[test]
+fn the_control_socket_is_known_of_a_configuration_that_is_broken_elsewhere() {
+    let site = Site::new("[control]\nsocket = \"c.sock\"\n[workers]\ncount = 0\n[app]\ntarget = =\n");
+    assert!(site.problems().len() > 1);
+    assert_eq!(site.sources().control_socket(), Some(site.path("c.sock")));
+    let other = site.path("other.sock").to_str().unwrap().to_owned();
+    let site = site.variable("RWSGI_CONTROL_SOCKET", &other);
+    assert_eq!(site.sources().control_socket(), Some(site.path("other.sock")));
+    assert_eq!(Site::with("").sources().control_socket(), None);
+    assert_eq!(Site::with("control.socket = 1").sources().control_socket(), None);
+    let mut site = Site::with("");
+    site.file = Some("missing.toml".into());
+    assert_eq!(site.sources().control_socket(), None);
+    assert_eq!(site.sources().absolute_file(), Some(site.path("missing.toml")));
 }
