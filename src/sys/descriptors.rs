@@ -3,11 +3,14 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// Descriptors that a process forked from this one does not get; -1 where there is none. More listeners than this are
 /// left open in it.
 static WITHHELD: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+
+/// Set while this program forks a process of its own, which gets them all the same.
+static KEPT: AtomicBool = AtomicBool::new(false);
 
 /// Has this descriptor closed in every process that anybody forks from this one (`pthread_atfork(3)`), until
 /// [`grant_to_forks`]. Close-on-exec does not cover a fork without `exec`, as in Python's `multiprocessing`: such a child
@@ -21,12 +24,20 @@ pub fn withhold_from_forks(fd: RawFd) {
             log::warn!("processes that the application forks will hold the listeners open: error {error}");
         }
     });
-    exchange(-1, fd);
+    // A process that was forked with `keep_in_forks` has it in its table already.
+    if WITHHELD.iter().all(|place| place.load(Ordering::Relaxed) != fd) {
+        exchange(-1, fd);
+    }
 }
 
 /// Ends [`withhold_from_forks`]; to be called before the descriptor is closed, since its number may be used again.
 pub fn grant_to_forks(fd: RawFd) {
     exchange(fd, -1);
+}
+
+/// Whether a process that is forked now gets the withheld descriptors. Only while no other thread can fork.
+pub(super) fn keep_in_forks(keep: bool) {
+    KEPT.store(keep, Ordering::Relaxed);
 }
 
 fn exchange(from: RawFd, to: RawFd) {
@@ -37,6 +48,9 @@ fn exchange(from: RawFd, to: RawFd) {
 
 /// Runs in the child of a fork, where only async-signal-safe functions may be called.
 extern "C" fn close_withheld() {
+    if KEPT.load(Ordering::Relaxed) {
+        return;
+    }
     for place in &WITHHELD {
         let fd = place.swap(-1, Ordering::Relaxed);
         if fd >= 0 {

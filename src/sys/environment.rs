@@ -1,4 +1,24 @@
-//! Changes of the process's environment, for the moments when the process has one thread.
+//! The process's environment and its directory. Changes are for the moments when the process has one thread.
+
+use std::env;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// The current directory as the shell names it, if that is the same: below a symbolic link that a deployment moves, a
+/// reload then finds the new release.
+///
+/// # Errors
+/// It is gone, or cannot be read.
+pub fn current_directory() -> io::Result<PathBuf> {
+    let real = env::current_dir()?;
+    let Some(named) = env::var_os("PWD").map(PathBuf::from) else { return Ok(real) };
+    let is_same = match (named.metadata(), real.metadata()) {
+        (Ok(named), Ok(real)) => (named.dev(), named.ino()) == (real.dev(), real.ino()),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+    };
+    Ok(if named.is_absolute() && is_same { named } else { real })
+}
 
 /// Sets variables. Only while the process has one thread: the C library's `getenv` takes no lock.
 ///
@@ -13,7 +33,7 @@ pub fn set_variables(variables: &[(String, String)]) {
         // SAFETY: the process has one thread (the documented condition).
         #[allow(clippy::disallowed_methods, reason = "this is the function that the lint points to")]
         unsafe {
-            std::env::set_var(name, value);
+            env::set_var(name, value);
         };
     }
 }
@@ -22,6 +42,6 @@ pub fn set_variables(variables: &[(String, String)]) {
 pub fn remove_variables(names: &[&str]) {
     for name in names {
         // SAFETY: the process has one thread (the documented condition).
-        unsafe { std::env::remove_var(name) };
+        unsafe { env::remove_var(name) };
     }
 }

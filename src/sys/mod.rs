@@ -5,10 +5,15 @@
 //! descriptors that forks do not get.
 
 pub mod accept;
+pub mod clock;
 pub mod descriptors;
 pub mod environment;
+pub mod fork_safety;
+pub mod passed;
 pub mod process;
+pub mod shared;
 pub mod signals;
+pub mod snapshot;
 pub mod title;
 
 pub use accept::{accept, duplicate};

@@ -1,15 +1,20 @@
 //! Processes: fork, parenthood, waiting and the ways to end.
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, getppid};
+use nix::unistd::{ForkResult, Pid, getppid, pipe2};
 
-use super::signals;
+use super::{descriptors, signals};
 
 /// Which side of a fork the caller is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,111 @@ pub fn fork() -> io::Result<Fork> {
             Err(errno.into())
         }
     }
+}
+
+/// Forks a process whose parent is not this one but the nearest subreaper above it ([`become_subreaper`]): a process
+/// between the two forks it and exits. The order is strict: `announce` is called with the new process's id when it has its
+/// parent, and the new process goes on only after that. If this process ends, or `announce` fails, it never does.
+///
+/// The child keeps the signal mask and the handlers that are in force here, and the descriptors that are withheld from
+/// other forks ([`descriptors::withhold_from_forks`]). Only the calling thread exists in it.
+///
+/// # Errors
+/// `EAGAIN` or `ENOMEM`: no process can be made now. Out of descriptors. Those of `announce`.
+pub fn fork_orphan(announce: &mut dyn FnMut(i32) -> io::Result<()>) -> io::Result<Fork> {
+    let (born, birth) = pipe()?;
+    let (gate, opener) = pipe()?;
+    let mask = signals::block_all()?;
+    descriptors::keep_in_forks(true);
+    // SAFETY: what the child calls before it ends or goes on is async-signal-safe; who goes on is told in the documentation
+    // that it has one thread.
+    let forked = unsafe { nix::unistd::fork() };
+    let result = match forked {
+        Ok(ForkResult::Child) => {
+            drop((born, opener));
+            be_between(birth);
+            wait_for_gate(gate);
+            Ok(Fork::Child)
+        }
+        Ok(ForkResult::Parent { child }) => {
+            drop((birth, gate));
+            settle_orphan(child, born, opener, announce)
+        }
+        Err(errno) => Err(errno.into()),
+    };
+    descriptors::keep_in_forks(false);
+    signals::restore(&mask)?;
+    result
+}
+
+/// In the process between: forks, tells the new process's id (or minus the error number) and ends. Returns in the new
+/// process.
+fn be_between(mut birth: File) {
+    // SAFETY: as in `fork_orphan`.
+    let told = match unsafe { nix::unistd::fork() } {
+        Ok(ForkResult::Child) => return,
+        Ok(ForkResult::Parent { child }) => child.as_raw(),
+        Err(errno) => -(errno as i32),
+    };
+    // If it cannot be written, the pipe ends, which tells of it too.
+    let is_told = birth.write_all(&told.to_ne_bytes()).is_ok();
+    exit_now(i32::from(!is_told))
+}
+
+/// A byte: go on. The end of the pipe without one: nobody knows of this process.
+fn wait_for_gate(mut gate: File) {
+    if gate.read_exact(&mut [0]).is_err() {
+        exit_now(1);
+    }
+}
+
+fn settle_orphan(
+    between: Pid,
+    mut born: File,
+    mut opener: File,
+    announce: &mut dyn FnMut(i32) -> io::Result<()>,
+) -> io::Result<Fork> {
+    let mut told = [0; 4];
+    let read = born.read_exact(&mut told);
+    // Only when it has ended has the new process its parent. The application may have had its children reaped (ECHILD).
+    while waitpid(between, None) == Err(Errno::EINTR) {}
+    read?;
+    let pid = i32::from_ne_bytes(told);
+    if pid < 0 {
+        return Err(io::Error::from_raw_os_error(-pid));
+    }
+    announce(pid)?;
+    // One that has been killed already is its parent's to notice.
+    opener.write_all(&[0]).ok();
+    Ok(Fork::Parent(pid))
+}
+
+/// Read end and write end, close-on-exec.
+fn pipe() -> io::Result<(File, File)> {
+    let (read, write): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok((read.into(), write.into()))
+}
+
+/// Starts a program that gets `passed` under the numbers that they have here, and no other descriptor that is close-on-exec.
+/// Returns its process id; [`reap`] tells its end.
+///
+/// # Errors
+/// It cannot be run.
+pub fn start_program(mut command: Command, passed: &[BorrowedFd<'_>]) -> io::Result<i32> {
+    let numbers: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    let keep = move || {
+        for &fd in &numbers {
+            // SAFETY: F_SETFD changes a flag of the child's copy of a descriptor that is open (borrowed during the call).
+            if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it only calls fcntl, which is async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(keep) };
+    let child = command.spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
 }
 
 /// Makes the kernel kill this process when its parent ends, however it ends. False when the parent is gone already.
@@ -139,6 +249,28 @@ mod tests {
         assert_eq!(ExitStatus::Code(1).to_string(), "exited with code 1");
         assert_eq!(ExitStatus::Signal(9).to_string(), "was killed by signal 9 (SIGKILL)");
         assert_eq!(ExitStatus::Signal(40).to_string(), "was killed by signal 40");
+    }
+
+    /// The master is told first; when it cannot be, nobody would know of the new process.
+    #[test]
+    fn an_orphan_that_cannot_be_announced_never_goes_on() {
+        let (mut goes_on, mut tells) = pipe().unwrap();
+        let mut announced = 0;
+        let mut refuse = |pid| {
+            announced = pid;
+            Err(io::Error::from(io::ErrorKind::BrokenPipe))
+        };
+        match fork_orphan(&mut refuse) {
+            Ok(_) => {
+                tells.write_all(&[1]).ok();
+                exit_now(0);
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::BrokenPipe),
+        }
+        assert!(announced > 0);
+        drop(tells);
+        // The end of the pipe: the new process is gone.
+        assert_eq!(goes_on.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]

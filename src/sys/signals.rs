@@ -1,4 +1,4 @@
-//! Signal masks and dispositions around a fork, and the signal handlers of a worker.
+//! Signal masks and dispositions around a fork, and the signal handlers of a worker and of a template.
 //!
 //! A worker's handlers only write the signal's number into a pipe (`write` is async-signal-safe, POSIX.1-2024 §2.4.3);
 //! what a signal means is decided by whoever reads the pipe.
@@ -17,13 +17,13 @@ use nix::unistd::pipe2;
 /// Write end of the pipe of [`install_worker_handlers`]; -1 before it is called.
 static WORKER_PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// The worker itself, as opposed to processes that the application forks from it.
+/// The worker or template itself, as opposed to processes that the application forks from it.
 static WORKER_PID: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that a worker's pipe reports.
 const REPORTED: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
-/// Signals that are meant for the master and do nothing in a worker.
+/// Signals that are meant for the master and do nothing in a worker or template.
 const IGNORED: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGTTIN, Signal::SIGTTOU];
 
@@ -47,6 +47,20 @@ pub fn install_worker_handlers() -> io::Result<OwnedFd> {
     install(Signal::SIGPIPE, SigHandler::SigIgn)?;
     install(Signal::SIGCHLD, SigHandler::SigDfl)?;
     Ok(read)
+}
+
+/// Installs the handlers of a template: the signals of a worker and of the master do nothing, since the master ends a
+/// template by closing its channel. To be called once, after the fork.
+///
+/// # Errors
+/// None that a signal which exists can give.
+pub fn install_template_handlers() -> io::Result<()> {
+    WORKER_PID.store(nix::unistd::getpid().as_raw(), Ordering::Relaxed);
+    for signal in REPORTED.into_iter().chain(IGNORED) {
+        install(signal, SigHandler::Handler(do_nothing))?;
+    }
+    install(Signal::SIGPIPE, SigHandler::SigIgn)?;
+    install(Signal::SIGCHLD, SigHandler::SigDfl)
 }
 
 fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {

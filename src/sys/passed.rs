@@ -1,0 +1,38 @@
+//! Descriptors that another process passes over a unix socket (`SCM_RIGHTS`, unix(7)).
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+/// Most descriptors that one message may carry; the kernel's own limit is 253 (`SCM_MAX_FD`).
+const DESCRIPTORS_MAX: usize = 64;
+
+/// Receives one packet into `buffer`: its length and the descriptors with it, close-on-exec. `None` when the other end is
+/// closed. Descriptors beyond the limit are closed by the kernel.
+///
+/// # Errors
+/// Those of recvmsg(2); `WouldBlock` when there is none yet.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
+    let mut space = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        let received =
+            recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+        match received {
+            Ok(message) => break message,
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors for this process; nobody else owns them.
+            descriptors.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok(if message.bytes == 0 { None } else { Some((message.bytes, descriptors)) })
+}
