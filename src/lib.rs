@@ -8,9 +8,10 @@
 //! | leaves | `net` (addresses, sockets, trust) | `http`, `sys`; the settings of `[proxy]` |
 //! | leaves | `config` (settings) | `net`, `sys`; the pure `log::format` |
 //! | leaves | `log`, `ipc` | `config`, `net`, `sys` |
-//! | contract | `app` | `config`, `http`, `net` |
+//! | contract | `app` | `config`, `http`, `net`, `sys` |
 //! | roles | `master` | `config`, `ipc`, `log`, `net`, `sys`; never `http`, `app`, `python`, `worker` |
 //! | roles | `worker` | all leaves and `app`; never `python` or `master` |
+//! | roles | `template` | all leaves, `app`, and `worker`, which its children become; never `python` or `master` |
 //! | bridge | `python` | `app`, `config`, `http`, `log`, `sys`; the only module that names pyo3 |
 //! | top | `cli` | everything; it wires the roles together |
 //!
@@ -29,4 +30,5 @@ pub mod net;
 pub mod python;
 #[allow(unsafe_code, reason = "system calls that nix does not wrap, and fork")]
 pub mod sys;
+pub mod template;
 pub mod worker;
