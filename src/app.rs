@@ -13,12 +13,13 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::config::Settings;
 use crate::http::{RequestHead, ResponseHead};
+use crate::sys::process::Fork;
 
 /// What a [`Request`] is made of, for those who may not name `net`.
 pub use crate::net::{Address, Endpoint, Origin, Scheme};
@@ -29,7 +30,14 @@ pub trait Loader: fmt::Debug {
     ///
     /// # Errors
     /// What failed, for the operator.
-    fn load(&self, settings: &Settings, identity: Identity) -> Result<Box<dyn Application>, LoadError>;
+    ///
+    /// A crash of the process writes the stacks of its threads to `crash_log`, from before the import on.
+    fn load(
+        &self,
+        settings: &Settings,
+        identity: Identity,
+        crash_log: Option<&File>,
+    ) -> Result<Box<dyn Application>, LoadError>;
 }
 
 /// Which worker this is; the application reads it as `rwsgi.generation` and `rwsgi.worker`.
@@ -71,9 +79,70 @@ pub trait Application: Send + Sync + fmt::Debug {
     /// lives as long as this call, so an app thread attaches once and serves all its requests inside.
     fn attach(&self, thread_name: &str, body: &mut dyn FnMut(&mut dyn Attached));
 
+    /// Gets ready to be forked: collects garbage and moves what is left out of the collector's reach, so that a collection
+    /// in a worker does not touch, and so copy, the memory that it shares (`gc.freeze`). Called once, on the thread that
+    /// loaded the application.
+    fn freeze(&self);
+
+    /// The names of the threads that the application has started, by their kernel ids, for a report on what would not
+    /// survive a fork.
+    fn thread_names(&self) -> Vec<(i32, String)>;
+
+    /// Forks with the interpreter's hooks around (`PyOS_BeforeFork`, `PyOS_AfterFork_Parent`, `PyOS_AfterFork_Child`).
+    /// `fork` makes the process and tells which side it is on. Called on the thread that loaded the application.
+    ///
+    /// # Errors
+    /// Those of `fork`.
+    fn fork(&self, fork: &mut dyn FnMut() -> io::Result<Fork>) -> io::Result<Fork>;
+
+    /// In a worker that was forked from a template: the application is that of this worker from now on. A crash writes to
+    /// `crash_log`, no longer to the template's.
+    ///
+    /// # Errors
+    /// The interpreter has no memory.
+    fn settle(
+        &mut self,
+        settings: &Settings,
+        identity: Identity,
+        crash_log: Option<&File>,
+    ) -> Result<(), LoadError>;
+
+    /// Runs `hooks.worker_start`, if it is set. Called once in a worker, before it serves, on the thread that loaded or
+    /// settled the application.
+    ///
+    /// # Errors
+    /// The hook cannot be imported, or what it raised.
+    fn worker_start(&self, settings: &Settings, identity: Identity) -> Result<(), LoadError>;
+
+    /// Runs `hooks.worker_exit`, if it is set; what it raises is logged. Called once, before [`Application::finalize`].
+    fn worker_exit(&self, settings: &Settings, identity: Identity);
+
+    /// What can be done to a request from another thread.
+    fn overseer(&self) -> Arc<dyn Overseer>;
+
+    /// From now on `signal` makes the process write the stacks of all its threads to `file`, whoever holds the interpreter
+    /// lock. What runs on the signal is async-signal-safe.
+    ///
+    /// # Errors
+    /// The signal cannot be had.
+    fn dump_stacks_on(&self, signal: i32, file: &File) -> io::Result<()>;
+
     /// Ends the interpreter: runs `atexit` handlers and flushes standard output. Called on the thread that
     /// loaded the application, once, after every other `attach` has returned.
     fn finalize(&self);
+}
+
+/// What can be done to a request from outside the thread that works on it. Each call waits for the interpreter lock, for
+/// ever if the application never gives it up: never called by the reactor.
+pub trait Overseer: Send + Sync + fmt::Debug {
+    /// The deadline that the application has set in `environ["rwsgi.deadline"]`, in the time of
+    /// [`monotonic`](crate::sys::clock::monotonic). `None` when no thread works on this request any more, or what is there
+    /// is no time.
+    fn deadline(&self, request: &RequestId) -> Option<Duration>;
+
+    /// Raises `RequestTimeout` in the thread that works on this request. It arrives when the thread next runs Python
+    /// code, and never in another request. False when no thread works on it any more.
+    fn interrupt(&self, request: &RequestId) -> bool;
 }
 
 /// A thread that is attached to the interpreter.
@@ -111,7 +180,7 @@ pub struct Request {
 }
 
 /// The identity of a request in logs and in `rwsgi.request_id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Arc<str>);
 
 impl LoadErrorKind {
@@ -168,6 +237,10 @@ pub trait Exchange: Send {
 
     /// True once the client has closed its end of the connection or reset it.
     fn disconnected(&self) -> Arc<dyn Disconnection>;
+
+    /// When the application is to be done with it, in the time of [`monotonic`](crate::sys::clock::monotonic); `None` when
+    /// `workers.request_timeout` is off. The application may move it: [`Overseer::deadline`].
+    fn deadline(&self) -> Option<Duration>;
 
     /// Hands over the response head. `body_length` is the length of the whole body where the bridge
     /// knows it (a list of blocks); the framing follows from it and from the head's own Content-Length.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -54,6 +55,13 @@ impl Constants {
         base.set_item("rwsgi.worker", identity.slot)?;
         Ok(Self { base: base.unbind(), mount: mount.to_owned() })
     }
+
+    /// Whose requests they are from now on.
+    pub(super) fn settle(&self, py: Python<'_>, identity: Identity) -> PyResult<()> {
+        let base = self.base.bind(py);
+        base.set_item("rwsgi.generation", identity.generation)?;
+        base.set_item("rwsgi.worker", identity.slot)
+    }
 }
 
 /// `environ["rwsgi.client_disconnected"]`: tells whether the client is still there.
@@ -76,6 +84,8 @@ pub(super) struct Objects<'a, 'py> {
     pub(super) disconnection: Arc<dyn Disconnection>,
     /// Length of the body where it is complete.
     pub(super) body_length: Option<u64>,
+    /// When the application is to be done, on the clock of `time.monotonic()`.
+    pub(super) deadline: Option<Duration>,
 }
 
 /// Length of a body that has arrived completely.
@@ -113,6 +123,9 @@ pub(super) fn environ<'py>(
     environ.set_item(intern!(py, "rwsgi.request_id"), &*request.id.0)?;
     let disconnected = Bound::new(py, ClientDisconnected(objects.disconnection))?;
     environ.set_item(intern!(py, "rwsgi.client_disconnected"), disconnected)?;
+    if let Some(deadline) = objects.deadline {
+        environ.set_item(intern!(py, "rwsgi.deadline"), deadline.as_secs_f64())?;
+    }
     Ok(environ)
 }
 

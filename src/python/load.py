@@ -1,4 +1,4 @@
-"""Imports the application and resolves its callable; run once in a worker by load.rs.
+"""Imports the application and resolves its callable (load.rs), and runs the hooks (hooks.rs).
 
 Kept in Python because all that it asks is asked of Python: the import machinery, `ast`, `inspect` and
 `traceback`. Every failure is a `LoadFailure`: its kind, one sentence with the remedy, and the traceback of
@@ -8,10 +8,12 @@ the application's own error.
 import ast
 import difflib
 import importlib
+import importlib.util
 import inspect
 import os
 import sys
 import traceback
+import types
 
 USUAL_NAMES = ("application", "app", "wsgi_app", "wsgi", "api", "create_app", "make_app", "get_wsgi_application")
 
@@ -30,11 +32,40 @@ def set_path(directory, pythonpath):
     sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
 
 
+def is_free(name, target):
+    """Whether the application has no module of this name; a folder of other things, without __init__.py, is none."""
+    if name in sys.modules or target.split(".")[0] == name:
+        return False
+    spec = importlib.util.find_spec(name)
+    return spec is None or spec.origin is None
+
+
 def buffer_lines():
     """Makes print() show at once, but a line in one piece: workers share their standard output."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
+
+
+def run_hook(setting, name, path, generation, worker):
+    """Calls `name:path`, with a description of the worker if it takes an argument."""
+    place = f"{setting} = {name}:{path}"
+    try:
+        hook = importlib.import_module(name)
+        for attribute in path.split("."):
+            hook = getattr(hook, attribute)
+        arguments = [types.SimpleNamespace(generation=generation, worker=worker, pid=os.getpid())]
+        hook(*(arguments if takes(hook, arguments) else []))
+    except BaseException as error:
+        raise LoadFailure("import", f"{place}: raised {last_line(error)}", trace_of(error)) from None
+
+
+def takes(function, arguments):
+    try:
+        inspect.signature(function).bind(*arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def load(name, expression):

@@ -10,6 +10,8 @@ use pyo3::types::PyModule;
 use crate::app::{LoadError, LoadErrorKind};
 use crate::config;
 
+use super::overseer;
+
 const SOURCE: &str = include_str!("load.py");
 
 /// Imports `app.target` and returns its callable.
@@ -25,11 +27,16 @@ fn resolve(py: Python<'_>, app: &config::App) -> PyResult<Py<PyAny>> {
     let directory = path_text(&app.directory);
     let pythonpath: Vec<String> = app.pythonpath.iter().map(|path| path_text(path)).collect();
     helper.call_method1("set_path", (directory, pythonpath))?;
+    // One of the application's own goes first, or its imports would fail.
+    if helper.call_method1("is_free", (overseer::MODULE, &app.target.module))?.extract()? {
+        overseer::add_module(py)?;
+    }
     let callable = helper.call_method1("load", (&app.target.module, &app.target.callable))?;
     Ok(callable.unbind())
 }
 
-fn helper(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+/// The module `load.py`.
+pub(super) fn helper(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     PyModule::from_code(py, &CString::new(SOURCE)?, c"<rwsgi>/load.py", c"_rwsgi_load")
 }
 
@@ -38,7 +45,7 @@ fn path_text(path: &Path) -> String {
 }
 
 /// What `load.py` reports as `LoadFailure`; anything else is an error while loading all the same.
-fn load_error(py: Python<'_>, error: &PyErr) -> LoadError {
+pub(super) fn load_error(py: Python<'_>, error: &PyErr) -> LoadError {
     let value = error.value(py);
     let text = |name: &str| value.getattr(name).ok()?.extract::<String>().ok();
     match (text("kind").as_deref(), text("summary")) {

@@ -6,10 +6,14 @@
 
 #[allow(unsafe_code, reason = "Python::detach asks for Send although its closure stays on this thread")]
 mod application;
+mod crash;
 mod environ;
 mod errors;
 #[allow(unsafe_code, reason = "duplicates a descriptor that Python owns")]
 mod file_wrapper;
+#[allow(unsafe_code, reason = "the functions around a fork are C API only")]
+mod fork;
+mod hooks;
 mod input;
 #[allow(unsafe_code, reason = "PyConfig and finalization are C API only")]
 mod interpreter;
@@ -17,6 +21,8 @@ mod interpreter;
 mod lent;
 mod load;
 mod mistakes;
+#[allow(unsafe_code, reason = "exceptions in other threads are C API only")]
+mod overseer;
 mod respond;
 mod start_response;
 #[allow(unsafe_code, reason = "latin-1 strings are made by the C API only")]

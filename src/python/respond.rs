@@ -18,6 +18,7 @@ use super::file_wrapper::FileWrapper;
 use super::input::Input;
 use super::lent::{Lent, lend};
 use super::mistakes;
+use super::overseer::{Entry, RequestTimeout};
 use super::start_response::{Flow, OutputError, StartResponse};
 
 /// Why a response is not complete.
@@ -53,6 +54,7 @@ pub(super) fn call(
     callable: &Bound<'_, PyAny>,
     constants: &Constants,
     names: &mut FieldNames,
+    entry: &Entry<'_>,
     exchange: &mut dyn Exchange,
 ) -> AfterCall {
     let body = exchange.take_body();
@@ -61,8 +63,10 @@ pub(super) fn call(
         let input = Bound::new(py, Input::new(body))?;
         let errors = Bound::new(py, Errors::new(exchange.request().id.clone()))?;
         let disconnection = exchange.disconnected();
-        let objects = Objects { input: &input, errors: &errors, disconnection, body_length };
+        let deadline = exchange.deadline();
+        let objects = Objects { input: &input, errors: &errors, disconnection, body_length, deadline };
         let environ = environ(py, constants, names, exchange.request(), objects)?;
+        entry.begin(&exchange.request().id, &environ);
         Ok((environ, input, errors))
     })();
     lend(py, exchange, |lent| {
@@ -73,6 +77,7 @@ pub(super) fn call(
         let after = run(py, callable, lent, &environ);
         errors.get().flush();
         input.get().release(py);
+        entry.end(py);
         after
     })
 }
@@ -144,8 +149,13 @@ fn conclude(py: Python<'_>, lent: &Lent, outcome: Result<(), Failure>) -> AfterC
     after
 }
 
-/// Logs an exception with its traceback; those that mean "end the process" end this worker.
+/// Logs an exception with its traceback; those that mean "end the process" end this worker. [`RequestTimeout`] was raised
+/// by us, and the log told of it with the stack then.
 fn log_raised(py: Python<'_>, who: &str, consequence: &str, error: &PyErr) -> AfterCall {
+    if error.is_instance_of::<RequestTimeout>(py) {
+        log::info!("{who} has come back after its timeout (workers.request_timeout){consequence}");
+        return AfterCall::Continue;
+    }
     let summary = error.to_string();
     let trace = super::load::traceback_of(py, error);
     log::error!("{who} raised {summary}{consequence}\n{trace}");

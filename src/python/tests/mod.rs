@@ -2,9 +2,12 @@
 
 mod environ;
 mod files;
+mod forked;
+mod hooks;
 mod input;
 mod loading;
 mod mistakes;
+mod overseer;
 mod pep3333;
 mod process;
 mod response;
@@ -67,6 +70,8 @@ struct Recorder {
     sent: bool,
     client: Arc<Client>,
     held: Vec<Bytes>,
+    deadline: Option<Duration>,
+    at_finish: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Recorder {
@@ -87,6 +92,10 @@ impl Exchange for Recorder {
 
     fn disconnected(&self) -> Arc<dyn Disconnection> {
         Arc::clone(&self.client) as Arc<dyn Disconnection>
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     fn start(&mut self, head: ResponseHead, body_length: Option<u64>) {
@@ -126,6 +135,9 @@ impl Exchange for Recorder {
 
     fn finish(&mut self) {
         self.told.push(Told::Finish);
+        if let Some(at_finish) = self.at_finish.take() {
+            at_finish();
+        }
     }
 
     fn abort(&mut self) {
@@ -157,6 +169,7 @@ struct Case {
     threads: u32,
     answers: Vec<Sent>,
     disconnected: bool,
+    deadline: Option<Duration>,
 }
 
 /// What came of a case.
@@ -213,6 +226,7 @@ impl Case {
             threads: 1,
             answers: Vec::new(),
             disconnected: false,
+            deadline: None,
         }
     }
 
@@ -241,7 +255,16 @@ impl Case {
 
     /// Runs an application that is loaded already.
     fn run_on(self, application: &PythonApplication) -> Outcome {
-        let mut recorder = Recorder {
+        let mut recorder = self.recorder();
+        let mut after = AfterCall::Continue;
+        application.attach("app-1", &mut |attached| after = attached.call(&mut recorder));
+        let logged = records(&recorder.request.id.0);
+        Outcome { told: recorder.told, head: recorder.head, after, logged }
+    }
+
+    /// The exchange of this case.
+    fn recorder(self) -> Recorder {
+        Recorder {
             request: Request {
                 head: parse(&self.head),
                 endpoint: Arc::new(Endpoint { local: self.local, peer: self.peer, trusted: false }),
@@ -256,11 +279,9 @@ impl Case {
             sent: false,
             client: Arc::new(Client { disconnected: AtomicBool::new(self.disconnected) }),
             held: Vec::new(),
-        };
-        let mut after = AfterCall::Continue;
-        application.attach("app-1", &mut |attached| after = attached.call(&mut recorder));
-        let logged = records(&self.id);
-        Outcome { told: recorder.told, head: recorder.head, after, logged }
+            deadline: self.deadline,
+            at_finish: None,
+        }
     }
 }
 
@@ -278,13 +299,19 @@ fn application(source: &str, case: &Case) -> PythonApplication {
     Python::attach(|py| {
         let module = module(py, source, &format!("app_{}", case.id));
         let callable = module.getattr("application").unwrap().unbind();
-        PythonApplication { callable, constants: Constants::new(py, case.mount, &workers, IDENTITY).unwrap() }
+        PythonApplication::new(callable, Constants::new(py, case.mount, &workers, IDENTITY).unwrap())
     })
 }
 
 fn workers(threads: u32) -> config::Workers {
     let timeout = Duration::from_secs(1);
-    config::Workers { count: 2, threads, boot_timeout: timeout, graceful_timeout: timeout }
+    config::Workers {
+        count: 2,
+        threads,
+        boot_timeout: timeout,
+        graceful_timeout: timeout,
+        ..config::Settings::for_tests().workers
+    }
 }
 
 fn module<'py>(py: Python<'py>, source: &str, name: &str) -> Bound<'py, PyModule> {
@@ -297,6 +324,7 @@ fn start_interpreter() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         interpreter::start(&app_settings(std::path::Path::new("/"), "none", "application")).unwrap();
+        Python::attach(super::overseer::add_module).unwrap();
         log::set_logger(&RECORDS).unwrap();
         log::set_max_level(log::LevelFilter::Debug);
     });
@@ -310,6 +338,7 @@ fn app_settings(directory: &std::path::Path, module: &str, callable: &str) -> co
         pythonpath: Vec::new(),
         environment: Vec::new(),
         mount: String::new(),
+        preload: config::Preload::Never,
     }
 }
 

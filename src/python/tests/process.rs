@@ -39,9 +39,9 @@ fn child() {
     settings.pythonpath = vec!["/second".into()];
     interpreter::start(&settings).unwrap();
     let workers = super::workers(1);
-    let application = Python::attach(|py| PythonApplication {
-        callable: load(py, &settings).unwrap(),
-        constants: Constants::new(py, "", &workers, super::IDENTITY).unwrap(),
+    let application = Python::attach(|py| {
+        let constants = Constants::new(py, "", &workers, super::IDENTITY).unwrap();
+        PythonApplication::new(load(py, &settings).unwrap(), constants)
     });
     let name_of_thread = || {
         Python::attach(|py| {
