@@ -116,6 +116,11 @@ impl Acceptor {
         self.listeners.len()
     }
 
+    /// The address of the first listener.
+    pub(super) fn local(&self) -> Option<Address> {
+        self.listeners.first().map(|listener| listener.local.clone())
+    }
+
     /// Closes the listeners for good.
     pub(super) fn close(&mut self) {
         self.leave();

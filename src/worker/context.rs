@@ -2,7 +2,6 @@
 //! the clock of this turn, the read buffer, logs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +10,13 @@ use mio::Token;
 use crate::app::RequestId;
 use crate::config::Settings;
 use crate::http::Limits;
+use crate::ipc::Scoreboard;
 use crate::log::access::AccessLog;
 
 use super::exchange::Shared;
 use super::jobs::Jobs;
 use super::link::Link;
+use super::recycle;
 
 /// Size of the one read buffer, in bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -47,6 +48,12 @@ pub(super) struct Context {
     pub(super) orphans: HashMap<Token, Arc<Link>>,
     /// The worker drains since then.
     pub(super) draining_since: Option<Instant>,
+    /// What the master sees of this worker.
+    pub(super) scoreboard: Arc<Scoreboard>,
+    /// Exchanges that are over.
+    pub(super) served: u64,
+    /// No app thread comes back from its request: what waits for one is answered 503.
+    pub(super) all_lost: bool,
 }
 
 impl Context {
@@ -56,6 +63,7 @@ impl Context {
         shared: Arc<Shared>,
         jobs: Arc<Jobs>,
         access: Option<AccessLog>,
+        scoreboard: Arc<Scoreboard>,
         now: Instant,
     ) -> Self {
         let http = &settings.http;
@@ -77,6 +85,9 @@ impl Context {
             yielded: Vec::new(),
             orphans: HashMap::new(),
             draining_since: None,
+            scoreboard,
+            served: 0,
+            all_lost: false,
             settings,
         }
     }
@@ -112,8 +123,7 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     fn new() -> Self {
-        // `RandomState` is keyed from the system's random source.
-        Self { prefix: RandomState::new().hash_one(std::process::id()), count: 0 }
+        Self { prefix: recycle::random(), count: 0 }
     }
 
     /// The next id: 32 hexadecimal digits.

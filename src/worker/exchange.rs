@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use mio::Token;
@@ -16,6 +16,7 @@ use mio::Token;
 use crate::app::{Block, Body, BodyStream, Disconnection, Exchange, Request, RequestId, Sent};
 use crate::http::{self, BodyFramer, Frame, Method, ResponseContext, ResponseHead};
 
+use super::calls::Call;
 use super::link::{End, HIGH_WATER_BYTES, Link, Notifier, Record};
 use super::output::Segment;
 use super::spool;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) leaving: AtomicBool,
     /// The reactor has left the listeners because every app thread is busy, and wants to know when one is free.
     pub(super) wants_free_thread: AtomicBool,
+    /// Private memory when it was last measured, in bytes.
+    pub(super) private_memory: AtomicU64,
     /// Wakes the reactor.
     pub(super) notifier: Notifier,
 }
@@ -98,6 +101,11 @@ impl WorkerExchange {
         &self.request.id
     }
 
+    /// The request and its link, for who watches over it.
+    pub(super) fn call(&self) -> Call {
+        Call { request: Arc::clone(&self.request), link: Arc::clone(&self.link) }
+    }
+
     /// Answers 503 instead of calling the application, which was too busy.
     pub(super) fn shed(mut self: Box<Self>) {
         self.answer_with(503, &[("Retry-After", RETRY_AFTER_SECONDS)]);
@@ -153,6 +161,7 @@ impl WorkerExchange {
             head: self.head.take(),
             status,
             body_bytes: self.body_bytes,
+            queued: self.link.queued(),
         };
         self.link.end(&mut self.segments, End { keep_alive, record }, &self.shared.notifier);
     }
@@ -186,6 +195,10 @@ impl Exchange for WorkerExchange {
 
     fn disconnected(&self) -> Arc<dyn Disconnection> {
         Arc::clone(&self.link) as Arc<dyn Disconnection>
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.link.deadline()
     }
 
     fn start(&mut self, head: ResponseHead, body_length: Option<u64>) {

@@ -45,6 +45,11 @@ impl Jobs {
         state.waiting.remove(position)
     }
 
+    /// Reactor: takes back every request that no thread has begun.
+    pub(super) fn withdraw_all(&self) -> VecDeque<Box<WorkerExchange>> {
+        std::mem::take(&mut lock(&self.state).waiting)
+    }
+
     /// App thread: waits for the next request; `None` once the queue is closed. Balanced by [`Jobs::done`].
     pub(super) fn next(&self) -> Option<Box<WorkerExchange>> {
         let mut state = lock(&self.state);
@@ -80,6 +85,16 @@ impl Jobs {
     pub(super) fn outstanding(&self) -> usize {
         let state = lock(&self.state);
         state.waiting.len() + state.running
+    }
+
+    /// Requests that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.state).waiting.len()
+    }
+
+    /// Requests that run, `close()` of their response included.
+    pub(super) fn running(&self) -> usize {
+        lock(&self.state).running
     }
 
     /// Lets every app thread return once the queue is empty.

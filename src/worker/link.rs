@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mio::{Token, Waker};
 
 use crate::app::{Disconnection, Request, Sent};
 use crate::http::ResponseHead;
+use crate::sys::clock;
 
 use super::output::Segment;
 
@@ -80,6 +82,38 @@ pub(super) struct Record {
     pub(super) status: u16,
     /// Body bytes that were handed over.
     pub(super) body_bytes: u64,
+    /// How long it waited for an app thread; `None` when none took it.
+    pub(super) queued: Option<Duration>,
+}
+
+/// What the limit on an exchange's time says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// There is none.
+    Off,
+    /// The application is to be done by then.
+    At(Duration),
+    /// The app thread waits for its client, which does not count; so much is left for when it goes on.
+    Paused(Duration),
+}
+
+/// The time that the application takes, in that of [`clock`].
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    started: Duration,
+    /// Without what was spent waiting for the client.
+    deadline: Option<Duration>,
+    waited: Duration,
+    waiting_since: Option<Duration>,
+}
+
+/// Whether the application has moved its deadline is asked of it, and may be answered late or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Inquiry {
+    #[default]
+    None,
+    Asked,
+    Answered(Option<Duration>),
 }
 
 /// The news that the reactor takes.
@@ -108,12 +142,47 @@ struct State {
     body_end: Option<Result<(), io::ErrorKind>>,
     /// The reactor has stopped reading the body until the application has taken some.
     body_paused: bool,
+    /// Set when an app thread takes the request.
+    work: Option<Work>,
+    inquiry: Inquiry,
+    asked_ahead: bool,
+    /// The application is over its time.
+    late: bool,
+    /// The response was handed over to its end.
+    ended: bool,
+}
+
+impl State {
+    /// The app thread waits for its client from now on.
+    fn begin_wait(&mut self) {
+        if let Some(work) = &mut self.work {
+            work.waiting_since.get_or_insert_with(clock::monotonic);
+        }
+    }
+
+    /// There is no connection any more.
+    fn leave(&mut self) {
+        self.gone = true;
+        self.segments.clear();
+        self.end_wait();
+    }
+
+    /// The client has done its part: from now on it is the application's time again. Said by the side that ends the wait, so
+    /// that the reactor finds the new deadline at once.
+    fn end_wait(&mut self) {
+        if let Some(work) = &mut self.work
+            && let Some(since) = work.waiting_since.take()
+        {
+            work.waited += clock::monotonic().saturating_sub(since);
+        }
+    }
 }
 
 /// The shared part of one exchange.
 #[derive(Debug)]
 pub(super) struct Link {
     token: Token,
+    queued_at: Duration,
     state: Mutex<State>,
     changed: Condvar,
     disconnected: AtomicBool,
@@ -123,7 +192,8 @@ impl Link {
     /// A link for the exchange on this connection.
     pub(super) fn new(token: Token) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { token, state, changed, disconnected: AtomicBool::new(false) }
+        let queued_at = clock::monotonic();
+        Self { token, queued_at, state, changed, disconnected: AtomicBool::new(false) }
     }
 
     /// The connection.
@@ -132,6 +202,24 @@ impl Link {
     }
 
     // App thread.
+
+    /// An app thread takes the request; the application has so long for it.
+    pub(super) fn begin(&self, limit: Option<Duration>) {
+        let started = clock::monotonic();
+        let deadline = limit.map(|limit| started + limit);
+        lock(&self.state).work =
+            Some(Work { started, deadline, waited: Duration::ZERO, waiting_since: None });
+    }
+
+    /// When the application is to be done; `None` when it has no limit.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        lock(&self.state).work.and_then(|work| work.deadline)
+    }
+
+    /// How long the request waited for an app thread; `None` when none took it.
+    pub(super) fn queued(&self) -> Option<Duration> {
+        lock(&self.state).work.map(|work| work.started.saturating_sub(self.queued_at))
+    }
 
     /// Hands segments over.
     pub(super) fn push(&self, segments: &mut Vec<Segment>, notifier: &Notifier) -> Sent {
@@ -151,7 +239,11 @@ impl Link {
     /// Hands the last segments over and ends the exchange.
     pub(super) fn end(&self, segments: &mut Vec<Segment>, end: End, notifier: &Notifier) {
         let mut state = lock(&self.state);
+        if state.gone {
+            segments.clear();
+        }
         state.segments.append(segments);
+        state.ended = true;
         state.end = Some(end);
         drop(state);
         notifier.notify(self.token);
@@ -167,6 +259,7 @@ impl Link {
             if state.pending_bytes <= LOW_WATER_BYTES {
                 return Sent::Ready;
             }
+            state.begin_wait();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -199,7 +292,10 @@ impl Link {
                 Some(Ok(())) => return Ok(Bytes::new()),
                 Some(Err(kind)) => return Err(kind.into()),
                 None if state.gone => return Err(io::ErrorKind::UnexpectedEof.into()),
-                None => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    state.begin_wait();
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }
@@ -228,6 +324,7 @@ impl Link {
         let before = state.pending_bytes;
         state.pending_bytes = before.saturating_sub(bytes);
         if before > LOW_WATER_BYTES && state.pending_bytes <= LOW_WATER_BYTES {
+            state.end_wait();
             self.changed.notify_all();
         }
     }
@@ -237,6 +334,7 @@ impl Link {
         let mut state = lock(&self.state);
         state.body_bytes += bytes.len();
         state.body.push_back(bytes);
+        state.end_wait();
         self.changed.notify_all();
     }
 
@@ -257,6 +355,7 @@ impl Link {
     pub(super) fn end_body(&self, result: Result<(), io::ErrorKind>) {
         let mut state = lock(&self.state);
         state.body_end.get_or_insert(result);
+        state.end_wait();
         self.changed.notify_all();
     }
 
@@ -269,9 +368,78 @@ impl Link {
     pub(super) fn mark_gone(&self) {
         self.mark_disconnected();
         let mut state = lock(&self.state);
-        state.gone = true;
-        state.segments.clear();
+        state.leave();
         self.changed.notify_all();
+    }
+
+    /// What the limit on the application's time says.
+    pub(super) fn limit(&self, now: Duration) -> Limit {
+        let Some(work) = lock(&self.state).work else { return Limit::Off };
+        let Some(deadline) = work.deadline else { return Limit::Off };
+        let deadline = deadline + work.waited;
+        match work.waiting_since {
+            Some(since) => Limit::Paused(deadline.saturating_sub(since.min(now))),
+            None => Limit::At(deadline),
+        }
+    }
+
+    /// How long the request has been with the application.
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        lock(&self.state).work.map_or(Duration::ZERO, |work| now.saturating_sub(work.started))
+    }
+
+    /// The application is about to be asked whether it has moved its deadline.
+    pub(super) fn ask(&self) {
+        lock(&self.state).inquiry = Inquiry::Asked;
+    }
+
+    /// The same, ahead of the deadline; false when that was done already.
+    pub(super) fn ask_ahead(&self) -> bool {
+        let mut state = lock(&self.state);
+        let first = !std::mem::replace(&mut state.asked_ahead, true);
+        if first {
+            state.inquiry = Inquiry::Asked;
+        }
+        first
+    }
+
+    /// Overseer: the deadline that the application has set.
+    pub(super) fn answer(&self, deadline: Option<Duration>) {
+        lock(&self.state).inquiry = Inquiry::Answered(deadline);
+    }
+
+    /// Whether the application was asked and has answered. A deadline that it has moved to later counts from now on, up to
+    /// `longest` after the start.
+    pub(super) fn take_answer(&self, longest: Duration) -> bool {
+        let state = &mut *lock(&self.state);
+        let Inquiry::Answered(moved) = state.inquiry else { return false };
+        state.inquiry = Inquiry::None;
+        if let (Some(work), Some(moved)) = (&mut state.work, moved) {
+            let moved = moved.min(work.started + longest);
+            if work.deadline.is_some_and(|deadline| moved > deadline) {
+                work.deadline = Some(moved);
+                state.asked_ahead = false;
+            }
+        }
+        true
+    }
+
+    /// The application is over its time: its output is discarded from now on. True when the response is complete already, so
+    /// that only the thread is late.
+    pub(super) fn time_out(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.late = true;
+        if !state.ended {
+            state.leave();
+            self.mark_disconnected();
+            self.changed.notify_all();
+        }
+        state.ended
+    }
+
+    /// Whether the application is over its time.
+    pub(super) fn is_late(&self) -> bool {
+        lock(&self.state).late
     }
 }
 
@@ -284,4 +452,42 @@ impl Disconnection for Link {
 /// A poisoned lock means that a thread panicked between two assignments of plain data; the data is still whole.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn a_deadline_moves_to_later_only_and_no_further_than_it_may() {
+        let link = Link::new(Token(0));
+        assert_eq!(link.limit(clock::monotonic()), Limit::Off);
+        link.begin(Some(Duration::from_secs(30)));
+        let Some(deadline) = link.deadline() else { panic!() };
+        assert!(!link.take_answer(DAY));
+        for (answer, expected) in [
+            (None, deadline),
+            (Some(Duration::ZERO), deadline),
+            (Some(deadline + Duration::from_secs(1)), deadline + Duration::from_secs(1)),
+            (Some(Duration::MAX), deadline - Duration::from_secs(30) + DAY),
+        ] {
+            link.answer(answer);
+            assert!(link.take_answer(DAY));
+            assert_eq!(link.limit(clock::monotonic()), Limit::At(expected));
+        }
+    }
+
+    #[test]
+    fn a_response_that_is_complete_is_not_taken_back_when_its_thread_is_late() {
+        let link = Link::new(Token(0));
+        link.begin(Some(Duration::ZERO));
+        lock(&link.state).ended = true;
+        assert!(link.time_out() && link.is_late() && !link.is_disconnected());
+        let link = Link::new(Token(0));
+        link.begin(Some(Duration::ZERO));
+        assert!(!link.time_out() && link.is_late() && link.is_disconnected());
+        assert_eq!(link.wait_for_room(), Sent::Gone);
+    }
 }

@@ -1,9 +1,13 @@
 //! The reactor: owns every socket of the worker, its timers, and the channel to the master.
 //!
 //! It is a value; whichever thread holds it runs it. It never touches Python and never blocks but in its poll, so
-//! that reading, writing, timeouts and drain go on whatever the application does.
+//! that reading, writing, timeouts and drain go on whatever the application does. What it does on request of the master,
+//! a signal or the application is in `control`; what it does about calls that take too long, in `watching`.
 
-use std::io::{self, Read};
+mod control;
+mod watching;
+
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,22 +18,30 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use crate::ipc::{Channel, FromWorker, ToWorker};
+use crate::ipc::{Channel, FromWorker};
 use crate::sys;
 
-use super::accept::{Accepted, Acceptor, BATCH_MAX};
+use super::accept::{Accepted, Acceptor};
+use super::check::Check;
 use super::connection::{Connection, Fate, Readiness};
 use super::context::Context;
 use super::record;
 use super::timers::Timers;
 
+use control::Recycling;
+pub(super) use watching::Watching;
+
 /// The token of the notifier's waker.
 pub(super) const WAKER: Token = Token(usize::MAX);
 const CHANNEL: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
+const CHECK: Token = Token(usize::MAX - 3);
 
 /// Events taken from one poll.
 const EVENTS_MAX: usize = 1024;
+
+/// The reactor turns at least so often, so that the master can tell a reactor that is idle from one that is stuck.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// How long a worker that is busy without a break leaves the listeners to others.
 const REJOIN_AFTER: Duration = Duration::from_millis(10);
@@ -56,6 +68,9 @@ pub(super) struct Reactor {
     channel: Channel,
     signals: std::fs::File,
     context: Context,
+    watching: Watching,
+    recycling: Recycling,
+    check: Option<Check>,
     /// Kept to reuse their memory.
     notified: Vec<Token>,
     accepted: Vec<Accepted>,
@@ -70,6 +85,7 @@ pub(super) struct Parts {
     /// The read end of the pipe that the signal handlers write to.
     pub(super) signals: std::fs::File,
     pub(super) context: Context,
+    pub(super) watching: Watching,
 }
 
 impl Reactor {
@@ -79,7 +95,8 @@ impl Reactor {
     /// The poll refuses a descriptor.
     pub(super) fn new(parts: Parts) -> io::Result<Self> {
         use std::os::fd::AsRawFd;
-        let Parts { poll, acceptor, channel, signals, context } = parts;
+        let Parts { poll, acceptor, channel, signals, context, watching } = parts;
+        let recycling = Recycling::new(&context);
         poll.registry().register(&mut SourceFd(&channel.as_raw_fd()), CHANNEL, Interest::READABLE)?;
         poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
         Ok(Self {
@@ -94,6 +111,9 @@ impl Reactor {
             channel,
             signals,
             context,
+            watching,
+            recycling,
+            check: None,
             notified: Vec::new(),
             accepted: Vec::new(),
         })
@@ -107,8 +127,8 @@ impl Reactor {
         self.channel.send_to_master(&FromWorker::Ready)
     }
 
-    /// Turns until the worker has drained.
-    pub(super) fn run(&mut self) {
+    /// Turns until the worker has drained. How many app threads are left that do not come back.
+    pub(super) fn run(&mut self) -> usize {
         while !self.is_finished() {
             self.turn();
         }
@@ -120,11 +140,13 @@ impl Reactor {
         if let Some(access) = &mut self.context.access {
             access.flush();
         }
+        self.context.jobs.running()
     }
 
     fn is_finished(&self) -> bool {
         let Some(since) = self.context.draining_since else { return false };
-        if self.connections.is_empty() && self.context.orphans.is_empty() {
+        let idle = self.connections.is_empty() && self.context.orphans.is_empty();
+        if idle && self.context.jobs.running() <= self.watching.lost() {
             return true;
         }
         let overdue = self.context.now >= since + self.context.settings.workers.graceful_timeout;
@@ -138,11 +160,11 @@ impl Reactor {
     fn turn(&mut self) {
         let Some(mut events) = self.events.take() else { return };
         let timeout = if self.context.yielded.is_empty() {
-            self.next_wake().map(|wake| wake.saturating_duration_since(now()))
+            self.next_wake().map_or(HEARTBEAT, |wake| wake.saturating_duration_since(now()).min(HEARTBEAT))
         } else {
-            Some(Duration::ZERO)
+            Duration::ZERO
         };
-        match self.poll.poll(&mut events, timeout) {
+        match self.poll.poll(&mut events, Some(timeout)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             Err(error) => {
@@ -161,10 +183,11 @@ impl Reactor {
         }
         self.handle_notified();
         self.handle_timers();
-        if self.context.shared.leaving.swap(false, Ordering::Relaxed) {
-            self.leave_service();
-        }
+        self.watch();
+        self.consider_recycling();
         self.balance();
+        self.context.scoreboard.beat();
+        self.context.scoreboard.gauge(self.connections.len(), self.context.jobs.waiting());
         if let Some(access) = &mut self.context.access {
             access.flush();
         }
@@ -173,7 +196,13 @@ impl Reactor {
     fn next_wake(&self) -> Option<Instant> {
         let drained =
             self.context.draining_since.map(|since| since + self.context.settings.workers.graceful_timeout);
-        self.timers.next().into_iter().chain(drained).chain(self.acceptor.paused_until()).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(drained)
+            .chain(self.acceptor.paused_until())
+            .chain(self.next_look())
+            .min()
     }
 
     fn handle(&mut self, event: &Event) {
@@ -181,6 +210,7 @@ impl Reactor {
             WAKER => {}
             CHANNEL => self.handle_channel(),
             SIGNALS => self.handle_signals(),
+            CHECK => self.read_check(),
             token => {
                 if let Some(index) = self.acceptor.listener_of(token) {
                     self.accept(index);
@@ -266,22 +296,27 @@ impl Reactor {
         let mut accepted = std::mem::take(&mut self.accepted);
         let more = self.acceptor.accept(index, most, self.context.now, &mut accepted);
         for Accepted { socket, endpoint } in accepted.drain(..) {
-            let entry = self.connections.vacant_entry();
-            let Ok(index) = u32::try_from(entry.key()) else { continue };
-            // Below `u32::MAX`, so that no connection has a token of a listener or of the reactor.
-            self.next_generation = (self.next_generation + 1) % (u32::MAX - 1);
-            let token = Token(((self.next_generation as usize) << 32) | index as usize);
-            let mut connection = Connection::new(socket, token, endpoint, &self.context);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.registry().register(connection.socket_mut(), token, interest) {
-                log::error!("cannot watch a connection: {error}");
-                continue;
-            }
-            entry.insert(connection);
-            self.with_connection(token, Connection::drive);
+            self.admit(|token, context| Connection::new(socket, token, endpoint, context));
         }
         self.accepted = accepted;
         more
+    }
+
+    /// Takes a new connection in.
+    fn admit(&mut self, make: impl FnOnce(Token, &Context) -> Connection) {
+        let entry = self.connections.vacant_entry();
+        let Ok(index) = u32::try_from(entry.key()) else { return };
+        // Below `u32::MAX`, so that no connection has a token of a listener or of the reactor.
+        self.next_generation = (self.next_generation + 1) % (u32::MAX - 1);
+        let token = Token(((self.next_generation as usize) << 32) | index as usize);
+        let mut connection = make(token, &self.context);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(connection.socket_mut(), token, interest) {
+            log::error!("cannot watch a connection: {error}");
+            return;
+        }
+        entry.insert(connection);
+        self.with_connection(token, Connection::drive);
     }
 
     /// How many more connections it may have.
@@ -294,7 +329,9 @@ impl Reactor {
     fn is_busy(&self) -> bool {
         let settings = &self.context.settings;
         let threads_are_busy = || self.context.jobs.outstanding() >= settings.workers.threads as usize;
-        self.room() == 0 || (settings.http.queue_timeout.is_none() && threads_are_busy())
+        self.room() == 0
+            || self.context.all_lost
+            || (settings.http.queue_timeout.is_none() && threads_are_busy())
     }
 
     /// Leaves the listeners while busy, so that no request waits here while another worker is idle; joins them again
@@ -324,94 +361,6 @@ impl Reactor {
         if !busy || (gets_on && self.room() > 0) {
             shared.wants_free_thread.store(false, Ordering::SeqCst);
             self.acceptor.join();
-        }
-    }
-
-    fn handle_channel(&mut self) {
-        loop {
-            match self.channel.receive_from_master() {
-                Ok(Some(ToWorker::Serve)) => self.serving = true,
-                Ok(Some(ToWorker::Drain)) => self.drain(),
-                Ok(Some(ToWorker::Stop)) => self.stop(),
-                Ok(Some(ToWorker::ReopenLogs)) => self.reopen_logs(),
-                Ok(None) => {
-                    log::error!("the master is gone");
-                    sys::exit_now(1);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    log::error!("the channel to the master failed: {error}");
-                    sys::exit_now(1);
-                }
-            }
-        }
-    }
-
-    fn handle_signals(&mut self) {
-        let mut numbers = [0; 64];
-        while let Ok(count) = self.signals.read(&mut numbers) {
-            if count == 0 {
-                return;
-            }
-            for number in &numbers[..count] {
-                if i32::from(*number) == libc::SIGTERM {
-                    self.leave_service();
-                } else {
-                    sys::exit_now(0);
-                }
-            }
-        }
-    }
-
-    /// Asks the master for a replacement, and drains.
-    fn leave_service(&mut self) {
-        if let Err(error) = self.channel.send_to_master(&FromWorker::Leaving) {
-            log::error!("cannot tell the master that this worker leaves: {error}");
-        }
-        self.drain();
-    }
-
-    /// The whole server stops: nobody else will take the connections that wait in the kernel's queues.
-    fn stop(&mut self) {
-        // Also when it drains already: a service manager may send SIGTERM to every process at once (KillMode= in
-        // systemd.kill(5)), and the worker's own came before this message.
-        if self.serving {
-            // No more than a queue can hold, or clients that keep coming would put the stop off for ever.
-            let batches = (self.context.settings.server.backlog as usize).div_ceil(BATCH_MAX);
-            for index in 0..self.acceptor.listeners() {
-                for _ in 0..batches {
-                    if self.room() == 0 || !self.accept_some(index, self.room()) {
-                        break;
-                    }
-                }
-            }
-        }
-        self.drain();
-        self.acceptor.close();
-    }
-
-    fn drain(&mut self) {
-        if self.context.draining_since.is_some() {
-            return;
-        }
-        self.context.draining_since = Some(self.context.now);
-        self.context.shared.draining.store(true, Ordering::Relaxed);
-        self.acceptor.leave();
-        let tokens: Vec<Token> = self.connections.iter().map(|(_, connection)| connection.token()).collect();
-        log::debug!("draining {} connections", tokens.len());
-        for token in tokens {
-            self.with_connection(token, Connection::drain);
-        }
-    }
-
-    fn reopen_logs(&mut self) {
-        if let Err(error) = crate::log::reopen() {
-            log::error!("cannot reopen log.file: {error}");
-        }
-        if let Some(access) = &mut self.context.access
-            && let Err(error) = access.reopen()
-        {
-            log::error!("cannot reopen log.access: {error}");
         }
     }
 }

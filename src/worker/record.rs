@@ -16,6 +16,11 @@ use super::link::Record;
 pub(super) fn exchange_over(record: &Record, context: &mut Context) {
     let request = &record.request;
     let duration = context.now.saturating_duration_since(request.received_at);
+    context.served += 1;
+    context.scoreboard.count_answer(record.status, duration);
+    if let Some(queued) = record.queued {
+        context.scoreboard.count_queue_wait(queued);
+    }
     if context.settings.log.slow_request.is_some_and(|limit| duration >= limit) {
         log::warn!(
             "[{}] slow request: {} {} took {duration:.3?} (status {})",
@@ -40,9 +45,10 @@ pub(super) fn exchange_over(record: &Record, context: &mut Context) {
 
 /// A request was answered by the server itself.
 pub(super) fn rejected(status: u16, head: Option<&RequestHead>, endpoint: &Endpoint, context: &mut Context) {
+    let duration = std::time::Duration::ZERO;
+    context.scoreboard.count_answer(status, duration);
     let Some(access) = &mut context.access else { return };
     let client = ip_of(endpoint);
-    let duration = std::time::Duration::ZERO;
     Line { head, response: None, client, status, body_bytes: 0, duration, id: "-" }.record(access);
 }
 

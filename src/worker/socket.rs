@@ -62,6 +62,13 @@ impl Socket {
     }
 }
 
+impl From<OwnedFd> for Socket {
+    /// A socket that is connected already, non-blocking and close-on-exec.
+    fn from(descriptor: OwnedFd) -> Self {
+        Self { descriptor }
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()

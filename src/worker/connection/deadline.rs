@@ -2,12 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::Settings;
+
 use super::super::context::Context;
 use super::{Connection, Fate, Phase, Step};
 
 /// A draining worker keeps an idle connection this long after its last answer: a busy client's next request may be on
 /// its way, and closing in front of it would fail that request. It is answered, with `Connection: close`.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a request may wait for an app thread, and the setting that says so. One that has waited for as long as it may
+/// take is not begun: its client has no use for it by then.
+pub(super) fn queue_limit(settings: &Settings) -> Option<(Duration, &'static str)> {
+    let queue = settings.http.queue_timeout.map(|timeout| (timeout, "http.queue_timeout"));
+    let request = settings.workers.request_timeout.map(|timeout| (timeout, "workers.request_timeout"));
+    queue.into_iter().chain(request).min_by_key(|(timeout, _)| *timeout)
+}
 
 impl Connection {
     /// When it expires if nothing happens; `None` while it is the application's turn.
@@ -27,8 +37,8 @@ impl Connection {
             }
             Phase::Body(gathering) => Some(gathering.deadline(http.body_timeout)),
             Phase::Exchange(running) => {
-                let queue =
-                    http.queue_timeout.filter(|_| running.waiting).map(|timeout| running.queued_at + timeout);
+                let queue = queue_limit(&context.settings).filter(|_| running.waiting);
+                let queue = queue.map(|(timeout, _)| running.queued_at + timeout);
                 let arriving = running.arriving.as_ref().filter(|arriving| !arriving.paused);
                 let body = arriving.map(|arriving| arriving.pace.deadline(http.body_timeout));
                 queue.into_iter().chain(body).min()

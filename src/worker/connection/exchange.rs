@@ -2,21 +2,34 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
 use crate::app::{Body, Request};
-use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError};
+use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_response};
 
+use super::super::calls::Call;
 use super::super::context::Context;
 use super::super::exchange::{Upload, WorkerExchange};
-use super::super::link::{End, Link};
-use super::super::output::Segment;
+use super::super::link::{End, Link, Record};
+use super::super::output::{Output, Segment};
 use super::super::record;
 use super::body::Pace;
+use super::deadline::queue_limit;
 use super::head::Opening;
 use super::{Connection, Phase, Read, Step};
+
+/// What a client got of an exchange that has timed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::worker) enum TimedOut {
+    /// A complete 504.
+    Answered,
+    /// The beginning of a response.
+    Cut,
+    /// Its whole response; only the app thread is late.
+    Complete,
+}
 
 /// A request that is with the application.
 #[derive(Debug)]
@@ -26,8 +39,10 @@ pub(super) struct Running {
     pub(super) arriving: Option<Arriving>,
     /// When it was handed over.
     pub(super) queued_at: Instant,
-    /// It waits for an app thread as far as is known, so `http.queue_timeout` applies.
+    /// It waits for an app thread as far as is known, so the limit on that applies.
     pub(super) waiting: bool,
+    /// Some of the response is with the socket, or may be.
+    begun: bool,
     /// Set once the application is done; what is left is to write the output.
     end: Option<End>,
 }
@@ -80,10 +95,23 @@ impl Connection {
             link.mark_disconnected();
         }
         let exchange = WorkerExchange::new(request, body, Arc::clone(&link), Arc::clone(&context.shared));
-        context.jobs.push(Box::new(exchange));
-        let waiting = context.settings.http.queue_timeout.is_some();
-        self.phase =
-            Phase::Exchange(Box::new(Running { link, arriving, queued_at: context.now, waiting, end: None }));
+        let exchange = Box::new(exchange);
+        if context.all_lost {
+            log::debug!("[{}] no app thread comes back: answered 503", exchange.id());
+            exchange.shed();
+        } else {
+            context.jobs.push(exchange);
+        }
+        let waiting = queue_limit(&context.settings).is_some();
+        let queued_at = context.now;
+        self.phase = Phase::Exchange(Box::new(Running {
+            link,
+            arriving,
+            queued_at,
+            waiting,
+            begun: false,
+            end: None,
+        }));
         Step::Again
     }
 
@@ -106,6 +134,7 @@ impl Connection {
                 arriving.pace = Pace::new(context.now);
             }
         }
+        running.begun |= !news.segments.is_empty();
         for segment in news.segments {
             self.output.push(segment);
         }
@@ -208,15 +237,45 @@ impl Connection {
         }
     }
 
-    /// The request waited longer than `http.queue_timeout`, or its body is too slow.
+    /// The application is over its time with this exchange: answers 504 if nothing of a response is out, else cuts it.
+    pub(in crate::worker) fn time_out(&mut self, call: &Call, context: &mut Context) -> TimedOut {
+        let Phase::Exchange(running) = &self.phase else { return TimedOut::Complete };
+        if !Arc::ptr_eq(&running.link, &call.link) || call.link.time_out() {
+            return TimedOut::Complete;
+        }
+        let begun = running.begun;
+        let request = Arc::clone(&call.request);
+        if begun {
+            self.output = Output::default();
+            self.phase = Phase::Farewell { linger: false };
+        } else {
+            let date = httpdate::fmt_http_date(SystemTime::now());
+            let is_head = request.head.method_kind() == Method::Head;
+            let mut answer = Vec::new();
+            error_response(504, &context.shared.server, &date, &[], is_head, true, &mut answer);
+            if self.output.is_empty() {
+                self.write_progress_at = context.now;
+            }
+            self.output.push(Segment::Memory(Bytes::from(answer)));
+            self.phase = Phase::Farewell { linger: true };
+        }
+        let queued = call.link.queued();
+        record::exchange_over(&Record { request, head: None, status: 504, body_bytes: 0, queued }, context);
+        if begun { TimedOut::Cut } else { TimedOut::Answered }
+    }
+
+    /// The request waited too long for an app thread, or its body is too slow.
     pub(super) fn exchange_expired(&mut self, context: &mut Context) -> Step {
         let Phase::Exchange(running) = &mut self.phase else { return Step::Again };
-        if running.waiting {
+        let waited = context.now.saturating_duration_since(running.queued_at);
+        if running.waiting
+            && let Some((limit, setting)) = queue_limit(&context.settings)
+            && waited >= limit
+        {
             running.waiting = false;
             if let Some(exchange) = context.jobs.withdraw(self.token) {
-                let waited = context.now - running.queued_at;
                 log::warn!(
-                    "[{}] no app thread was free for {waited:.1?} (http.queue_timeout): answered 503",
+                    "[{}] no app thread was free for {waited:.1?} ({setting}): answered 503",
                     exchange.id()
                 );
                 exchange.shed();

@@ -86,7 +86,7 @@ impl Connection {
             // An idle connection holds no buffer.
             self.input = bytes::BytesMut::new();
         }
-        let origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
+        let mut origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
             Ok(origin) => origin,
             Err(error) => {
                 let reason = match error {
@@ -96,6 +96,9 @@ impl Connection {
                 return self.reject(400, reason, Some(head), context);
             }
         };
+        if let Some(scheme) = self.scheme {
+            origin.scheme = scheme;
+        }
         let has_path = matches!(head.target_form(), Target::Origin | Target::Absolute);
         if has_path && mount_split(head.path(), &context.settings.app.mount).is_none() {
             return self.reject(404, "the path is outside app.mount", Some(head), context);

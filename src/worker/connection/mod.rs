@@ -26,7 +26,7 @@ use mio::Token;
 
 use crate::config::ProxyProtocol;
 use crate::http::HeadParser;
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Scheme};
 
 use super::context::Context;
 use super::output::Output;
@@ -34,6 +34,7 @@ use super::socket::Socket;
 
 use body::Gathering;
 use exchange::Running;
+pub(super) use exchange::TimedOut;
 
 /// What is read in one go before it is the turn of other connections, in bytes; a client that sends as fast as we read
 /// would keep the reactor for the whole of its body. As much as is written in one go.
@@ -138,6 +139,8 @@ pub(super) struct Connection {
     write_progress_at: Instant,
     /// The entry in the timers, if there is one.
     pub(super) armed: Option<Instant>,
+    /// The scheme that the application is to see whatever the rules of trust say.
+    scheme: Option<Scheme>,
 }
 
 impl Connection {
@@ -165,7 +168,22 @@ impl Connection {
             idle_since: context.now,
             write_progress_at: context.now,
             armed: None,
+            scheme: None,
         }
+    }
+
+    /// The connection of `reload.check`, which comes through no proxy.
+    pub(super) fn for_check(
+        socket: Socket,
+        token: Token,
+        endpoint: Arc<Endpoint>,
+        scheme: Scheme,
+        context: &Context,
+    ) -> Self {
+        let mut connection = Self::new(socket, token, endpoint, context);
+        connection.phase = Phase::Head { begun_at: None };
+        connection.scheme = Some(scheme);
+        connection
     }
 
     /// Its token in the reactor.
@@ -233,6 +251,7 @@ impl Connection {
                 }
                 Ok(length) => {
                     self.read_bytes += length;
+                    context.scoreboard.count_bytes(length as u64, 0);
                     // A short read has drained the socket; the next bytes raise a new edge. The end of the input
                     // may have raised its edge already.
                     self.readable = length == context.scratch.len() || self.read_closed;
@@ -267,6 +286,7 @@ impl Connection {
                     context.yielded.push(self.token);
                 }
                 if progress.bytes > 0 {
+                    context.scoreboard.count_bytes(0, progress.bytes);
                     self.write_progress_at = context.now;
                 }
                 Some(progress.bytes)

@@ -1,20 +1,28 @@
 //! The worker on real sockets, with an application written in Rust: no Python, no fork.
 
 mod lifecycle;
+mod messages;
+mod timeouts;
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::app::{AfterCall, Application, Attached, Block, Body, Exchange, Sent};
+use crate::app::{
+    AfterCall, Application, Attached, Block, Body, Exchange, Identity, LoadError, Overseer, RequestId,
+    Scheme, Sent,
+};
 use crate::config::Settings;
 use crate::http::ResponseHead;
-use crate::ipc::{Channel, FromWorker, Seat, ToWorker};
+use crate::ipc::{Channel, FromWorker, Scoreboard, Seat, ToWorker};
 use crate::net::{Address, Bind, Listener};
+use crate::sys::process::Fork;
 
 /// Answers by path.
 #[derive(Debug)]
@@ -23,6 +31,25 @@ struct RustApp {
     barrier: Barrier,
     /// Where `/hold` meets the test, twice.
     hold: Arc<Barrier>,
+    overseer: Arc<RustOverseer>,
+}
+
+/// Closed until it is opened, for ever then.
+#[derive(Debug, Default)]
+struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.lock().unwrap() = true;
+        self.changed.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.changed.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap());
+    }
 }
 
 impl Application for RustApp {
@@ -30,13 +57,121 @@ impl Application for RustApp {
         body(&mut Thread(self));
     }
 
+    fn freeze(&self) {}
+
+    fn thread_names(&self) -> Vec<(i32, String)> {
+        Vec::new()
+    }
+
+    fn fork(&self, fork: &mut dyn FnMut() -> io::Result<Fork>) -> io::Result<Fork> {
+        fork()
+    }
+
+    fn settle(&mut self, _: &Settings, _: Identity, _: Option<&File>) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    fn worker_start(&self, _: &Settings, _: Identity) -> Result<(), LoadError> {
+        Ok(())
+    }
+
+    fn worker_exit(&self, _: &Settings, _: Identity) {}
+
+    fn overseer(&self) -> Arc<dyn Overseer> {
+        Arc::clone(&self.overseer) as Arc<dyn Overseer>
+    }
+
+    /// Writes one byte, an X.
+    fn dump_stacks_on(&self, signal: i32, file: &File) -> io::Result<()> {
+        signal_hook::low_level::pipe::register(signal, file.try_clone()?).map(drop)
+    }
+
     fn finalize(&self) {}
+}
+
+/// What the tests and the application's paths share.
+#[derive(Debug, Default)]
+struct RustOverseer {
+    /// What `/moved` has set.
+    deadline: Mutex<Option<Duration>>,
+    /// Stands for the interpreter lock where a test wants that one thread keeps others from running.
+    lock: Mutex<()>,
+    /// The interpreter lock is never given up.
+    deaf: AtomicBool,
+    /// Opened by an interruption.
+    interrupted: Gate,
+    /// Opened when a path is held up.
+    begun: Gate,
+    /// What `/stuck` waits for; opened by the test, or at its end.
+    released: Gate,
+}
+
+impl Overseer for RustOverseer {
+    fn deadline(&self, _: &RequestId) -> Option<Duration> {
+        if self.deaf.load(Ordering::Relaxed) {
+            self.released.pass();
+        }
+        *self.deadline.lock().unwrap()
+    }
+
+    fn interrupt(&self, _: &RequestId) -> bool {
+        self.interrupted.open();
+        true
+    }
+}
+
+impl RustOverseer {
+    /// Answers the paths that take too long.
+    fn hold_up(&self, path: &str, head: ResponseHead, exchange: &mut dyn Exchange) {
+        match path {
+            "/stuck" => {
+                self.begun.open();
+                self.released.pass();
+                exchange.start(head, Some(4));
+                exchange.send(Block::Borrowed(b"late"), true);
+                exchange.finish();
+            }
+            "/holds-the-lock" => {
+                let _held = self.lock.lock().unwrap();
+                self.begun.open();
+                self.released.pass();
+                exchange.abort();
+            }
+            "/stuck-in-close" => {
+                exchange.start(head, Some(4));
+                exchange.send(Block::Borrowed(b"done"), true);
+                exchange.finish();
+                self.released.pass();
+            }
+            "/stuck-stream" => {
+                exchange.start(head, None);
+                exchange.send(Block::Borrowed(b"begun"), false);
+                self.released.pass();
+                exchange.send(Block::Borrowed(b"late"), false);
+                exchange.finish();
+            }
+            "/interruptible" => {
+                self.interrupted.pass();
+                exchange.abort();
+            }
+            _ => {
+                let deadline = exchange.deadline().unwrap() + Duration::from_secs(60);
+                *self.deadline.lock().unwrap() = Some(deadline);
+                self.released.pass();
+                exchange.start(head, Some(5));
+                exchange.send(Block::Borrowed(b"moved"), true);
+                exchange.finish();
+            }
+        }
+    }
 }
 
 struct Thread<'a>(&'a RustApp);
 
 impl Attached for Thread<'_> {
     fn call(&mut self, exchange: &mut dyn Exchange) -> AfterCall {
+        // As Python code does. A thread that was busy until now takes its next request while it is attached, and waits here.
+        drop(self.0.overseer.lock.lock().unwrap());
         let path = String::from_utf8_lossy(exchange.request().head.path()).into_owned();
         let mut head = ResponseHead::new(b"200 OK").unwrap();
         head.push(b"Content-Type", b"text/plain").unwrap();
@@ -75,6 +210,16 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(b"held"), true);
                 exchange.finish();
             }
+            "/stuck" | "/holds-the-lock" | "/stuck-in-close" | "/stuck-stream" | "/interruptible"
+            | "/moved" => {
+                self.0.overseer.hold_up(&path, head, exchange);
+            }
+            "/scheme" => {
+                let secure = exchange.request().origin.scheme == Scheme::Https;
+                exchange
+                    .start(ResponseHead::new(if secure { b"200 OK" } else { b"400 Bad" }).unwrap(), Some(0));
+                exchange.finish();
+            }
             "/abort" => {
                 exchange.start(head, None);
                 exchange.send(Block::Borrowed(b"begun"), false);
@@ -96,6 +241,7 @@ impl Attached for Thread<'_> {
 
     fn detached(&mut self, wait: &mut dyn FnMut()) {
         wait();
+        drop(self.0.overseer.lock.lock().unwrap());
     }
 }
 
@@ -122,12 +268,24 @@ struct Running {
     address: SocketAddr,
     master: Channel,
     hold: Arc<Barrier>,
+    overseer: Arc<RustOverseer>,
+    scoreboard: Scoreboard,
+    /// The exit code, when the worker ended without its threads.
+    abandoned: Mutex<mpsc::Receiver<i32>>,
     thread: Option<JoinHandle<()>>,
     /// As another worker has it.
     listener: Listener,
 }
 
+/// A worker that serves.
 fn start(change: impl FnOnce(&mut Settings)) -> Running {
+    let running = boot(change);
+    running.master.send_to_worker(ToWorker::Serve).unwrap();
+    running
+}
+
+/// A worker that is ready.
+fn boot(change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::for_tests();
     change(&mut settings);
     let bind = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -135,18 +293,28 @@ fn start(change: impl FnOnce(&mut Settings)) -> Running {
     let Address::Tcp(address) = listener.local else { panic!("not TCP") };
     let (master, channel) = Channel::pair().unwrap();
     let listeners = vec![listener.duplicate().unwrap()];
-    let seat = Seat { generation: 1, slot: 0, settings, listeners, channel };
+    let scoreboard = Scoreboard::create(settings.workers.threads).unwrap();
+    let seen = std::os::fd::AsFd::as_fd(&scoreboard).try_clone_to_owned().unwrap();
+    let seen = Scoreboard::open(seen, settings.workers.threads).unwrap();
+    let seat = Seat { generation: 1, slot: 0, settings, listeners, channel, scoreboard };
     let (signals, signals_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
     let hold = Arc::new(Barrier::new(2));
-    let app =
-        RustApp { barrier: Barrier::new(seat.settings.workers.threads as usize), hold: Arc::clone(&hold) };
+    let overseer = Arc::new(RustOverseer::default());
+    let app = RustApp {
+        barrier: Barrier::new(seat.settings.workers.threads as usize),
+        hold: Arc::clone(&hold),
+        overseer: Arc::clone(&overseer),
+    };
+    let (exit, abandoned) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        super::serve(&app, seat, signals.into()).unwrap();
+        let exit = Mutex::new(exit);
+        super::serve(&app, seat, signals.into(), &|code| exit.lock().unwrap().send(code).unwrap()).unwrap();
         drop(signals_writer);
     });
-    let running = Running { address, master, hold, thread: Some(thread), listener };
+    let thread = Some(thread);
+    let abandoned = Mutex::new(abandoned);
+    let running = Running { address, master, hold, overseer, scoreboard: seen, abandoned, thread, listener };
     assert_eq!(running.message(), FromWorker::Ready);
-    running.master.send_to_worker(ToWorker::Serve).unwrap();
     running
 }
 
@@ -171,11 +339,14 @@ impl Running {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8(answer).unwrap()
+        let end = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        end.unwrap_or_else(|error| panic!("{error} after {answer:?}"));
+        answer
     }
 
     fn stop(&mut self) {
+        self.overseer.released.open();
         if let Some(thread) = self.thread.take() {
             self.master.send_to_worker(ToWorker::Drain).unwrap();
             thread.join().unwrap();
