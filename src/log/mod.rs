@@ -32,6 +32,8 @@ pub enum Role {
     Master,
     /// A worker in a slot.
     Worker(u32),
+    /// A template.
+    Template,
     /// A command of the command line.
     Command,
 }
@@ -66,7 +68,7 @@ static ERROR_LOG: OnceLock<Arc<ErrorLog>> = OnceLock::new();
 pub fn install(settings: &config::Log, role: Role) -> io::Result<()> {
     let generation = match role {
         Role::Master => 1,
-        Role::Worker(_) | Role::Command => 0,
+        Role::Worker(_) | Role::Template | Role::Command => 0,
     };
     if ERROR_LOG.get().is_some() {
         identify(role, generation);

@@ -60,6 +60,7 @@ fn render_text(line: &Line<'_>, colour: bool, out: &mut String) {
     match role {
         Role::Master => out.push_str("master"),
         Role::Worker(slot) => out.push_str(&format!("worker/{slot}")),
+        Role::Template => out.push_str("template"),
         Role::Command => out.push_str("command"),
     }
     out.push_str(&format!(" pid={pid}"));
@@ -75,6 +76,7 @@ fn render_json(line: &Line<'_>, out: &mut String) {
     let (role, slot) = match role {
         Role::Master => ("master", None),
         Role::Worker(slot) => ("worker", Some(slot)),
+        Role::Template => ("template", None),
         Role::Command => ("command", None),
     };
     let object = Json {
