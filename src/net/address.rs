@@ -1,5 +1,6 @@
 //! Addresses as they are written in settings and as sockets have them. No socket is opened here.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,6 +15,18 @@ pub enum Bind {
     Unix(PathBuf),
     /// `fd:3`: an inherited descriptor.
     Descriptor(i32),
+}
+
+/// As it is written in `server.bind`.
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Descriptor(fd) => write!(f, "fd:{fd}"),
+        }
+    }
 }
 
 /// The address of one end of a connection.

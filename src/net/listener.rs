@@ -35,11 +35,26 @@ pub struct Listener {
 
 /// Why an address cannot be listened on; one sentence that says what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BindError(String);
+pub struct BindError {
+    text: String,
+    lacks_privilege: bool,
+}
+
+impl BindError {
+    fn of(bind: &Bind, reason: &str) -> Self {
+        Self { text: format!("cannot listen on {bind}: {reason}"), lacks_privilege: false }
+    }
+
+    /// Whether it is a port that only a privileged process can bind.
+    #[must_use]
+    pub fn lacks_privilege(&self) -> bool {
+        self.lacks_privilege
+    }
+}
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -51,16 +66,38 @@ impl Listener {
     /// # Errors
     /// The address cannot be listened on.
     pub fn bind(bind: &Bind, backlog: u32, socket_mode: u32) -> Result<Vec<Self>, BindError> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-        let fail = |reason: String| BindError(format!("cannot listen on {}: {reason}", written(bind)));
+        Self::bind_beside(bind, backlog, socket_mode, &[])
+    }
+
+    /// As [`Self::bind`], in a server that has the listeners `open`: an address that one of them has is not bound again; the
+    /// answer holds a clone, which shares the descriptor.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_beside(
+        bind: &Bind,
+        backlog: u32,
+        socket_mode: u32,
+        open: &[Self],
+    ) -> Result<Vec<Self>, BindError> {
+        let backlog = backlog_of(backlog);
+        let fail = |reason: String| BindError::of(bind, &reason);
         match bind {
             Bind::Tcp(address) => {
-                let socket =
-                    bind_tcp(*address, backlog).map_err(|error| fail(explain_tcp(*address, &error)))?;
+                if let Some(listener) = open.iter().find(|it| it.local == Address::Tcp(*address)) {
+                    return Ok(vec![listener.written_as(bind)]);
+                }
+                let socket = bind_tcp(*address, backlog).map_err(|error| BindError {
+                    lacks_privilege: error.kind() == io::ErrorKind::PermissionDenied && address.port() < 1024,
+                    ..fail(explain_tcp(*address, &error))
+                })?;
                 Ok(vec![Self::new(socket, bind, None).map_err(|error| fail(error.to_string()))?])
             }
-            Bind::Name(name, port) => bind_name(bind, name, *port, backlog).map_err(fail),
+            Bind::Name(name, port) => bind_name(bind, name, *port, backlog, open).map_err(fail),
             Bind::Unix(path) => {
+                if let Some(listener) = open.iter().find(|it| it.is_reached_at(path)) {
+                    return Ok(vec![listener.written_as(bind)]);
+                }
                 let (socket, file) = bind_unix(path, backlog, socket_mode).map_err(fail)?;
                 Ok(vec![Self::new(socket, bind, Some(file)).map_err(|error| fail(error.to_string()))?])
             }
@@ -73,7 +110,15 @@ impl Listener {
     /// # Errors
     /// It is not open, or no listening stream socket.
     pub fn inherit(fd: RawFd) -> Result<Self, BindError> {
-        let fail = |reason: &str| BindError(format!("cannot listen on fd:{fd}: {reason}"));
+        Self::take_over(fd, &Bind::Descriptor(fd), None)
+    }
+
+    /// As [`Self::inherit`], from a process that had it under this address and, for a unix socket, made this file.
+    ///
+    /// # Errors
+    /// As [`Self::inherit`].
+    pub fn take_over(fd: RawFd, bind: &Bind, file: Option<SocketFile>) -> Result<Self, BindError> {
+        let fail = |reason: &str| BindError::of(&Bind::Descriptor(fd), reason);
         if fd <= 2 {
             return Err(fail("the descriptors 0 to 2 are the standard streams"));
         }
@@ -91,7 +136,7 @@ impl Listener {
         socket.set_nonblocking(true).map_err(|error| fail(&error.to_string()))?;
         // Unix sockets do not know the option.
         socket.set_tcp_nodelay(true).ok();
-        Self::new(socket, &Bind::Descriptor(fd), None).map_err(|error| fail(&error.to_string()))
+        Self::new(socket, bind, file).map_err(|error| fail(&error.to_string()))
     }
 
     fn new(socket: Socket, bind: &Bind, file: Option<SocketFile>) -> io::Result<Self> {
@@ -111,6 +156,39 @@ impl Listener {
     #[must_use]
     pub fn socket_file(&self) -> Option<&SocketFile> {
         self.file.as_ref()
+    }
+
+    /// Whether both are the same socket.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.socket, &other.socket)
+    }
+
+    /// Whether clients still reach it: the file of a unix socket can be removed or replaced by anybody.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.file.as_ref().is_none_or(SocketFile::is_ours)
+    }
+
+    /// Changes the backlog and, for a unix socket that we bound, the permissions. An inherited socket is left as it was
+    /// passed.
+    ///
+    /// # Errors
+    /// The socket file belongs to somebody else.
+    pub fn adjust(&self, backlog: u32, socket_mode: u32) -> io::Result<()> {
+        if matches!(self.bind, Bind::Descriptor(_)) {
+            return Ok(());
+        }
+        SockRef::from(&*self.socket).listen(backlog_of(backlog))?;
+        self.file.as_ref().map_or(Ok(()), |file| file.set_mode(socket_mode))
+    }
+
+    fn is_reached_at(&self, path: &Path) -> bool {
+        matches!(&self.local, Address::Unix(Some(local)) if local == path) && self.is_reachable()
+    }
+
+    fn written_as(&self, bind: &Bind) -> Self {
+        Self { bind: bind.clone(), ..self.clone() }
     }
 
     /// The same listener with a descriptor of its own, for a process that closes the inherited ones.
@@ -137,12 +215,36 @@ impl SocketFile {
         &self.path
     }
 
+    /// The file that another process made and hands over.
+    #[must_use]
+    pub fn new(path: PathBuf, (device, inode): (u64, u64)) -> Self {
+        Self { path, device, inode }
+    }
+
+    /// Its device and inode, which tell it from another of the same path.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Removes it if it is still the one that we made.
     pub fn remove(&self) {
-        let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|it| it.dev() == self.device && it.ino() == self.inode) {
+        if self.is_ours() {
             fs::remove_file(&self.path).ok();
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        let found = fs::symlink_metadata(&self.path);
+        found.is_ok_and(|it| (it.dev(), it.ino()) == self.identity())
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let has_mode = |it: fs::Metadata| it.permissions().mode() & 0o7777 == mode;
+        if !self.is_ours() || fs::symlink_metadata(&self.path).is_ok_and(has_mode) {
+            return Ok(());
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
     }
 }
 
@@ -157,19 +259,13 @@ impl fmt::Display for Listener {
         match &self.local {
             Address::Tcp(address) => write!(f, "http://{address}"),
             Address::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
-            Address::Unix(None) => write!(f, "{}", written(&self.bind)),
+            Address::Unix(None) => self.bind.fmt(f),
         }
     }
 }
 
-/// An address as it is written in `server.bind`.
-fn written(bind: &Bind) -> String {
-    match bind {
-        Bind::Tcp(address) => address.to_string(),
-        Bind::Name(name, port) => format!("{name}:{port}"),
-        Bind::Unix(path) => format!("unix:{}", path.display()),
-        Bind::Descriptor(fd) => format!("fd:{fd}"),
-    }
+fn backlog_of(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<Socket> {
@@ -212,7 +308,13 @@ fn explain_tcp(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-fn bind_name(bind: &Bind, name: &str, port: u16, backlog: i32) -> Result<Vec<Listener>, String> {
+fn bind_name(
+    bind: &Bind,
+    name: &str,
+    port: u16,
+    backlog: i32,
+    open: &[Listener],
+) -> Result<Vec<Listener>, String> {
     let found = (name, port).to_socket_addrs().map_err(|error| {
         format!("the name {name} cannot be resolved ({error}): set server.bind / --bind to an address of this machine")
     })?;
@@ -225,6 +327,10 @@ fn bind_name(bind: &Bind, name: &str, port: u16, backlog: i32) -> Result<Vec<Lis
     let mut listeners = Vec::new();
     let mut unavailable = None;
     for address in addresses {
+        if let Some(listener) = open.iter().find(|it| it.local == Address::Tcp(address)) {
+            listeners.push(listener.written_as(bind));
+            continue;
+        }
         match bind_tcp(address, backlog).and_then(|socket| Listener::new(socket, bind, None)) {
             Ok(listener) => listeners.push(listener),
             // A name like localhost has an IPv6 address also where IPv6 is switched off.
