@@ -1,53 +1,111 @@
-//! The life of single workers: ready, failed, leaving, dead, late, and their replacement.
+//! The life of single processes: started, ready, failed, dead, late, and their replacement.
 
 use std::time::{Duration, Instant};
 
 use log::Level;
 
+use crate::ipc::ToWorker;
 use crate::sys::process::ExitStatus;
 
-use super::event::{Stop, WorkerId};
-use super::worker::{Phase, SlotState, Worker, YOUNG_AGE};
-use super::{KILL_MARGIN, Progress, QUICK_TIMEOUT, Supervisor};
+use super::event::{Action, Death, ProcessId, Signal, Stop};
+use super::process::{Phase, Process, Role};
+use super::slot::Coming;
+use super::template::another;
+use super::{Progress, QUICK_TIMEOUT, Supervisor, below};
 
 /// Exit code when the application cannot be imported; also for a crash or a timeout at import.
 const EXIT_IMPORT: i32 = 3;
 
+/// What happens about a worker that is out of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// Another is spawned after this time.
+    After(Duration),
+    /// Another boots already.
+    Boots,
+}
+
+impl std::fmt::Display for Replacement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::After(Duration::ZERO) => f.write_str("starting a replacement"),
+            Self::After(wait) => write!(f, "starting a replacement in {wait:?}"),
+            Self::Boots => f.write_str("its replacement boots already"),
+        }
+    }
+}
+
 impl Supervisor {
-    pub(super) fn ready(&mut self, id: WorkerId, now: Instant) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Phase::Booting { .. } = worker.phase else { return };
+    pub(super) fn started(&mut self, id: ProcessId, pid: i32, now: Instant) {
+        let again = Action::Kill { id, signal: Signal::Kill };
+        let Some(process) = self.processes.get_mut(&id) else {
+            // Its template is long gone; nobody counts on it.
+            self.actions.push(again);
+            return;
+        };
+        process.pid = Some(pid);
+        match process.phase {
+            Phase::Forking { .. } => {
+                let generation = process.generation;
+                let timeout = self.generation(generation).map(|it| it.plan.boot_timeout).unwrap_or_default();
+                if let Some(process) = self.processes.get_mut(&id) {
+                    process.phase = Phase::Booting { boot_deadline: now + timeout };
+                }
+            }
+            Phase::Killed | Phase::Lost => {
+                process.phase = Phase::Killed;
+                self.actions.push(again);
+            }
+            Phase::Booting { .. }
+            | Phase::Checking { .. }
+            | Phase::Ready
+            | Phase::Serving
+            | Phase::Ending { .. } => {}
+        }
+    }
+
+    pub(super) fn ready(&mut self, id: ProcessId, now: Instant) {
+        let Some(process) = self.processes.get(&id).filter(|process| process.phase.is_boot()) else { return };
+        let Role::Worker { slot, .. } = process.role else { return };
+        let number = process.generation;
         if self.progress == Progress::Starting {
             self.progress = Progress::Running;
         }
-        if worker.generation == self.serving.number {
-            self.serve(id);
-            self.announce();
-        } else {
-            worker.phase = Phase::Ready;
-            self.advance_pending(now);
+        let Some(place) = self.generation_mut(number).and_then(|it| it.slot_mut(slot)) else { return };
+        place.vacate(id);
+        let relieved = place.current.replace(id);
+        if number != self.serving.number {
+            self.ready_in_pending(id, now);
+            return;
         }
+        self.serve(id);
+        if let Some(relieved) = relieved {
+            self.dismiss(relieved, ToWorker::Drain, self.serving.plan.graceful_timeout, now);
+        }
+        self.announce();
     }
 
     pub(super) fn boot_failed(
         &mut self,
-        id: WorkerId,
+        id: ProcessId,
         code: i32,
         summary: &str,
         traceback: Option<&str>,
         now: Instant,
     ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let Phase::Booting { .. } = worker.phase else { return };
-        worker.phase = Phase::Ending { kill_deadline: now + QUICK_TIMEOUT };
-        let worker = worker.clone();
-        self.lost_in_boot(&worker, code, summary, traceback, now);
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        if !process.phase.is_boot() {
+            return;
+        }
+        process.phase = Phase::Ending { kill_deadline: now + QUICK_TIMEOUT };
+        let process = process.clone();
+        self.lost_in_boot(&process, code, summary, traceback, now);
     }
 
-    /// A worker has failed to boot and is out of its slot.
+    /// A process has failed to boot and is out of its place.
     fn lost_in_boot(
         &mut self,
-        worker: &Worker,
+        process: &Process,
         code: i32,
         summary: &str,
         traceback: Option<&str>,
@@ -56,155 +114,176 @@ impl Supervisor {
         if self.is_stopping() {
             return;
         }
-        if worker.generation != self.serving.number {
-            if Some(worker.generation) == self.pending_generation() {
+        if process.generation != self.serving.number {
+            if Some(process.generation) == self.pending_generation() {
                 self.fail_pending(summary, traceback);
             }
             return;
         }
-        let traceback = traceback.map(|text| format!("\n{}", text.trim_end())).unwrap_or_default();
+        let traceback = below(traceback);
         if self.progress == Progress::Starting {
             self.progress = Progress::Stopping { how: Stop::Quick, code };
-            self.pending = None;
+            self.discard_pending("the server stops");
             self.log(Level::Error, format!("cannot start: {summary}{traceback}"));
             for id in self.living() {
                 self.kill(id);
             }
             return;
         }
-        let wait = self.replace(worker, true, now);
-        self.log(
-            Level::Error,
-            format!("{worker} could not boot: {summary}: {}{traceback}", replacement(wait)),
-        );
+        let outlook = match process.role {
+            Role::Worker { slot, .. } => {
+                let replacement = self.replace(process, true, now);
+                let current = self.serving.slot_mut(slot).and_then(|slot| slot.current);
+                match current.and_then(|id| self.processes.get(&id)) {
+                    Some(current) => format!("{current} goes on serving, {replacement}"),
+                    None => replacement.to_string(),
+                }
+            }
+            Role::Template => {
+                let wait = self.serving.template_backoff.wait(true);
+                self.want_template(wait, now);
+                format!("{}; no worker is touched", another(wait))
+            }
+        };
+        self.log(Level::Error, format!("{process} could not boot: {summary}: {outlook}{traceback}"));
     }
 
-    /// Arms the replacement of a worker that is out of its slot; returns the wait. The replacement is spawned by
-    /// [`Supervisor::expire`], after the log record that announces it.
-    fn replace(&mut self, worker: &Worker, died_young: bool, now: Instant) -> Duration {
-        let Some(slot) = self.serving.slot_mut(worker.slot) else { return Duration::ZERO };
-        let wait = slot.backoff(died_young);
-        slot.state = SlotState::Waiting { spawn_deadline: now + wait };
-        wait
+    /// Takes a worker of the serving generation out of its slot and wants another there, if none comes already. It is
+    /// spawned after the log record that announces it.
+    pub(super) fn replace(&mut self, worker: &Process, died_young: bool, now: Instant) -> Replacement {
+        let place = worker.slot().and_then(|slot| self.serving.slot_mut(slot));
+        let Some(slot) = place else { return Replacement::After(Duration::ZERO) };
+        slot.vacate(worker.id);
+        match slot.coming {
+            Coming::Booting(_) => Replacement::Boots,
+            Coming::Waiting { spawn_deadline } => {
+                Replacement::After(spawn_deadline.saturating_duration_since(now))
+            }
+            Coming::Nobody => {
+                let wait = slot.backoff.wait(died_young);
+                slot.coming = Coming::Waiting { spawn_deadline: now + wait };
+                Replacement::After(wait)
+            }
+        }
     }
 
-    pub(super) fn spawn_failed(&mut self, id: WorkerId, error: &str, now: Instant) {
-        let Some(worker) = self.workers.remove(&id) else { return };
-        if self.is_stopping() {
+    pub(super) fn spawn_failed(&mut self, id: ProcessId, error: &str, now: Instant) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        if self.is_stopping() || !process.phase.is_living() {
             return;
         }
         let summary = format!("no process can be made: {error}");
-        if worker.generation != self.serving.number {
-            if Some(worker.generation) == self.pending_generation() {
+        if process.generation != self.serving.number {
+            if Some(process.generation) == self.pending_generation() {
                 self.fail_pending(&summary, None);
             }
             return;
         }
         // Not the application's fault: even the first generation tries again, and never at once.
-        self.replace(&worker, true, now);
-        let wait = self.replace(&worker, true, now);
-        self.log(Level::Error, format!("worker {}: {summary}: {}", worker.slot, replacement(wait)));
+        let text = match process.role {
+            Role::Worker { slot, .. } => {
+                let Some(place) = self.serving.slot_mut(slot) else { return };
+                place.vacate(id);
+                let wait = place.backoff.wait_for_system();
+                place.coming = Coming::Waiting { spawn_deadline: now + wait };
+                format!("worker {slot}: {summary}: {}", Replacement::After(wait))
+            }
+            Role::Template => {
+                let wait = self.serving.template_backoff.wait_for_system();
+                self.want_template(wait, now);
+                format!("template: {summary}: {}", another(wait))
+            }
+        };
+        self.log(Level::Error, text);
     }
 
-    pub(super) fn leaving(&mut self, id: WorkerId, now: Instant) {
-        let timeout = self.serving.plan.graceful_timeout;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        match worker.phase {
-            Phase::Ending { .. } | Phase::Killed => return,
-            Phase::Booting { .. } | Phase::Ready | Phase::Serving => {}
+    pub(super) fn exited(&mut self, id: ProcessId, death: &Death, now: Instant) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        if process.role == Role::Template {
+            self.give_up_forks(id, now);
         }
-        worker.phase = Phase::Ending { kill_deadline: now + timeout + KILL_MARGIN };
-        let worker = worker.clone();
-        if worker.generation != self.serving.number {
-            self.fail_pending(&format!("{worker} left before it served"), None);
-            return;
-        }
-        let wait = self.replace(&worker, worker.is_young(now), now);
-        self.log(Level::Info, format!("{worker} leaves on its own request: {}", replacement(wait)));
-    }
-
-    pub(super) fn exited(&mut self, id: WorkerId, status: ExitStatus, now: Instant) {
-        let Some(worker) = self.workers.remove(&id) else { return };
-        let age = format!("{:.1} s", now.saturating_duration_since(worker.spawned_at).as_secs_f64());
-        match worker.phase {
+        let (status, stacks) = (death.status, death.stacks.as_deref());
+        let died = format!("{process} {status} after {:.1} s{death}", process.age(now).as_secs_f64());
+        match process.phase {
             Phase::Ending { .. } if status == ExitStatus::Code(0) => {
-                self.log(Level::Debug, format!("{worker} has ended"));
+                self.log(Level::Debug, format!("{process} has ended"));
             }
             Phase::Ending { .. } => {
                 // A crash. An interrupt is how a quick stop ends a worker that cannot answer it yet.
                 let crashed = matches!(status, ExitStatus::Signal(signal) if signal != libc::SIGINT);
                 let level = if crashed { Level::Warn } else { Level::Debug };
-                self.log(level, format!("{worker} {status} while it ended, after {age}"));
+                let age = process.age(now).as_secs_f64();
+                let below = below(stacks);
+                self.log(level, format!("{process} {status} while it ended, after {age:.1} s{death}{below}"));
             }
-            Phase::Killed => self.log(Level::Debug, format!("{worker} {status}, as asked")),
-            Phase::Booting { .. } => {
-                let summary = format!("{worker} {status} after {age}, while it loaded the application");
-                self.lost_in_boot(&worker, EXIT_IMPORT, &summary, None, now);
+            Phase::Killed | Phase::Lost => self.log(Level::Debug, format!("{process} {status}, as asked")),
+            Phase::Forking { .. } | Phase::Booting { .. } => {
+                let summary = format!("{died}, while it loaded the application");
+                self.lost_in_boot(&process, EXIT_IMPORT, &summary, stacks, now);
             }
-            Phase::Ready | Phase::Serving if worker.generation != self.serving.number => {
-                self.fail_pending(&format!("{worker} {status} after {age}"), None);
+            Phase::Checking { .. } => {
+                let summary = format!("{died}, while it answered the check {}", self.check_text());
+                self.fail_pending(&summary, stacks);
             }
-            Phase::Ready | Phase::Serving => {
-                let wait = self.replace(&worker, worker.is_young(now), now);
-                self.log(Level::Warn, format!("{worker} {status} after {age}: {}", replacement(wait)));
-            }
+            Phase::Ready | Phase::Serving => match process.role {
+                Role::Template => self.template_lost(&process, Level::Warn, &died, stacks, now),
+                Role::Worker { .. } if process.generation != self.serving.number => {
+                    self.fail_pending(&died, stacks);
+                }
+                Role::Worker { .. } => {
+                    let replacement = self.replace(&process, process.is_young(now), now);
+                    self.log(Level::Warn, format!("{died}: {replacement}{}", below(stacks)));
+                }
+            },
         }
     }
 
     /// Does everything that is due.
     pub(super) fn expire(&mut self, now: Instant) {
-        let due = |worker: &&Worker| match worker.phase {
-            Phase::Booting { boot_deadline } => boot_deadline <= now,
-            Phase::Ending { kill_deadline } => kill_deadline <= now,
-            Phase::Ready | Phase::Serving | Phase::Killed => false,
-        };
-        let late: Vec<Worker> = self.workers.values().filter(due).cloned().collect();
-        for worker in late {
-            self.kill_late(&worker, now);
-        }
-        if self.is_stopping() {
-            return;
-        }
-        for slot in 0..self.serving.plan.count {
-            let state = self.serving.slot_mut(slot).map(|slot| slot.state);
-            if matches!(state, Some(SlotState::Waiting { spawn_deadline }) if spawn_deadline <= now) {
-                self.spawn(self.serving.number, slot, now);
+        let due = |process: &&Process| process.phase.deadline().is_some_and(|at| at <= now);
+        let late: Vec<Process> = self.processes.values().filter(due).cloned().collect();
+        for process in late {
+            // An earlier one of the late processes may have had this one killed.
+            if self.processes.get(&process.id).is_some_and(|it| it.phase == process.phase) {
+                self.end_late(&process, now);
             }
         }
     }
 
-    fn kill_late(&mut self, worker: &Worker, now: Instant) {
-        // An earlier one of the late workers may have had this one killed.
-        if self.workers.get(&worker.id).is_none_or(|it| it.phase != worker.phase) {
-            return;
-        }
-        self.kill(worker.id);
-        match worker.phase {
-            Phase::Booting { boot_deadline } => {
-                let timeout = boot_deadline.saturating_duration_since(worker.spawned_at);
+    fn end_late(&mut self, process: &Process, now: Instant) {
+        match process.phase {
+            Phase::Forking { .. } => {
+                if let Role::Worker { template: Some(template), .. } = process.role {
+                    self.template_is_deaf(template, now);
+                }
+            }
+            Phase::Booting { .. } => {
+                self.kill(process.id);
+                let timeout = self.generation(process.generation).map(|it| it.plan.boot_timeout);
                 let summary = format!(
-                    "{worker} was not ready within {timeout:?}: killed (workers.boot_timeout sets the limit)"
+                    "{process} was not ready within {:?}: killed (workers.boot_timeout sets the limit)",
+                    timeout.unwrap_or_default()
                 );
-                self.lost_in_boot(worker, EXIT_IMPORT, &summary, None, now);
+                self.lost_in_boot(process, EXIT_IMPORT, &summary, None, now);
+            }
+            Phase::Checking { .. } => {
+                let timeout = self.generation(process.generation).map(|it| it.plan.boot_timeout);
+                let summary = format!(
+                    "the check {} was not answered within {:?}",
+                    self.check_text(),
+                    timeout.unwrap_or_default()
+                );
+                self.fail_pending(&summary, None);
             }
             Phase::Ending { .. } => {
-                self.log(Level::Warn, format!("{worker} did not end in time: killed"));
+                self.kill(process.id);
+                let why = match &process.recycle {
+                    Some(recycle) if recycle.is_stuck => format!(" ({})", recycle.reason),
+                    Some(_) | None => String::new(),
+                };
+                self.log(Level::Warn, format!("{process} did not end in time{why}: killed"));
             }
-            Phase::Ready | Phase::Serving | Phase::Killed => {}
+            Phase::Ready | Phase::Serving | Phase::Killed | Phase::Lost => {}
         }
-    }
-}
-
-impl Worker {
-    fn is_young(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.spawned_at) < YOUNG_AGE
-    }
-}
-
-fn replacement(wait: Duration) -> String {
-    if wait.is_zero() {
-        "starting a replacement".to_owned()
-    } else {
-        format!("starting a replacement in {wait:?}")
     }
 }

@@ -1,14 +1,16 @@
-//! A seeded simulation: random forks that fail, workers that die in any phase, late messages, signals at random.
+//! A seeded simulation: random forks that fail, processes that die in any phase, templates that are not safe to fork or die
+//! with forks unanswered, late messages, checks that fail, silence, and operators at random.
 //! `RWSGI_SIM_SEED=N` replays one seed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::config::Preload;
 use crate::sys::process::ExitStatus;
 
 const SEEDS: u64 = 256;
-const STEPS: u32 = 300;
+const STEPS: u32 = 400;
 
 /// SplitMix64.
 struct Random(u64);
@@ -20,25 +22,57 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % limit
     }
+
+    fn one_in(&mut self, limit: u64) -> bool {
+        self.below(limit) == 0
+    }
 }
 
-/// A worker process of the model.
+/// A process of the model.
+#[derive(Debug, Clone)]
+struct Model {
+    generation: u32,
+    /// `None`: a template.
+    slot: Option<u32>,
+    state: State,
+    /// Whether its process id was told. It cannot be killed before.
+    is_known: bool,
+    /// Whether it has asked for a replacement, and only for a planned one.
+    is_planned: Option<bool>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Process {
+enum State {
     Booting,
+    Checking,
     Ready,
     Serving,
     Draining,
     Dying,
 }
 
+/// An order to fork that a template has not answered.
+#[derive(Debug, Clone, Copy)]
+struct Order {
+    id: ProcessId,
+    generation: u32,
+    slot: u32,
+    template: ProcessId,
+}
+
 struct World {
     random: Random,
     now: Instant,
     supervisor: Supervisor,
-    processes: BTreeMap<WorkerId, (u32, Process)>,
-    failed_generations: Vec<u32>,
+    processes: BTreeMap<ProcessId, Model>,
+    orders: Vec<Order>,
+    /// Reloads that are not over.
+    reloads: BTreeSet<u32>,
+    failed: BTreeSet<u32>,
+    /// Generations with a template.
+    preloaded: BTreeSet<u32>,
     forks_fail: bool,
+    is_retired: bool,
     exit: Option<i32>,
 }
 
@@ -46,120 +80,274 @@ impl World {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
         let mut random = Random(seed);
-        let (supervisor, actions) = Supervisor::start(plan(&mut random), now);
-        let processes = BTreeMap::new();
+        let plan = plan(&mut random);
+        let preloads = plan.preload != Preload::Never;
+        let (supervisor, actions) = Supervisor::start(plan, 1, now);
         let mut world = Self {
             random,
             now,
             supervisor,
-            processes,
-            failed_generations: Vec::new(),
+            processes: BTreeMap::new(),
+            orders: Vec::new(),
+            reloads: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            preloaded: preloads.then_some(1).into_iter().collect(),
             forks_fail: false,
+            is_retired: false,
             exit: None,
         };
         world.perform(actions);
         world
     }
 
+    fn serving(&self) -> usize {
+        self.processes.values().filter(|it| it.state == State::Serving).count()
+    }
+
     fn tell(&mut self, event: Event) {
-        let before = self.supervisor.pending_generation();
+        let may_shrink = match event {
+            Event::ScaleDown
+            | Event::ScaleTo(_)
+            | Event::Retire
+            | Event::Stop { .. }
+            | Event::Silent { .. } => true,
+            // It was given up with its template, or is to be killed now that it can be.
+            Event::Started { id, .. } => {
+                let mut known = self.supervisor.processes(self.now).into_iter();
+                known.all(|it| it.id != id || it.phase == "killed")
+            }
+            Event::SpawnFailed { .. }
+            | Event::Ready(_)
+            | Event::BootFailed { .. }
+            | Event::Checked { .. }
+            | Event::Recycle { .. }
+            | Event::TemplateReady(_)
+            | Event::TemplateUnsafe { .. }
+            | Event::Exited { .. }
+            | Event::Reload(_)
+            | Event::ScaleUp
+            | Event::ReopenLogs
+            | Event::Resume
+            | Event::Tick => false,
+        };
+        let before = self.serving();
         let served = self.supervisor.serving_generation();
         let actions = self.supervisor.handle(self.now, event);
-        if let Some(number) = before {
-            let gone = self.supervisor.pending_generation() != before;
-            if gone && self.supervisor.serving_generation() != number {
-                self.failed_generations.push(number);
-            }
-        }
         if self.supervisor.serving_generation() != served {
-            let first_drain =
-                actions.iter().position(|it| matches!(it, Action::Send { message: ToWorker::Drain, .. }));
-            let last_serve =
-                actions.iter().rposition(|it| matches!(it, Action::Send { message: ToWorker::Serve, .. }));
-            assert!(first_drain.is_none() || last_serve < first_drain, "drained before the new one served");
+            let drain = |it: &Action| matches!(it, Action::Send { message: ToWorker::Drain, .. });
+            let serve = |it: &Action| matches!(it, Action::Send { message: ToWorker::Serve, .. });
+            let (drained, last) = (actions.iter().position(drain), actions.iter().rposition(serve));
+            assert!(drained.is_none() || last < drained, "drained before the new one served");
         }
         self.perform(actions);
+        if !may_shrink {
+            let wanted = before.min(self.supervisor.count() as usize);
+            assert!(self.serving() >= wanted, "{before} served, now {}", self.serving());
+        }
+        let planned = self.supervisor.processes(self.now).into_iter().filter(|it| {
+            it.phase == "recycling"
+                && self.processes.get(&it.id).is_some_and(|model| model.is_planned == Some(true))
+        });
+        assert!(planned.count() <= 1, "two planned recycles at once");
     }
 
     fn perform(&mut self, actions: Vec<Action>) {
         let mut queue = VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
-                Action::Spawn { id, generation, .. } => {
-                    assert!(self.exit.is_none());
-                    let event = if self.forks_fail && self.random.below(3) == 0 {
-                        Event::SpawnFailed { id, error: "no memory".to_owned() }
-                    } else {
-                        self.processes.insert(id, (generation, Process::Booting));
-                        Event::Started { id, pid: 1 }
-                    };
-                    let before = self.supervisor.pending_generation();
-                    queue.extend(self.supervisor.handle(self.now, event));
-                    if before.is_some() && self.supervisor.pending_generation().is_none() {
-                        self.failed_generations.extend(before);
+                Action::Spawn { id, generation, slot, template } => {
+                    self.check_spawn(generation, slot);
+                    match template {
+                        Some(template) => self.orders.push(Order { id, generation, slot, template }),
+                        None => queue.extend(self.fork(id, generation, Some(slot))),
                     }
                 }
-                Action::Send { id, message } => {
-                    let Some((generation, process)) = self.processes.get_mut(&id) else { continue };
-                    match message {
-                        ToWorker::Serve => {
-                            assert!(
-                                !self.failed_generations.contains(generation),
-                                "a failed generation serves"
-                            );
-                            if *process == Process::Ready {
-                                *process = Process::Serving;
-                            }
-                        }
-                        ToWorker::Drain | ToWorker::Stop if *process == Process::Serving => {
-                            *process = Process::Draining
-                        }
-                        ToWorker::Drain | ToWorker::Stop | ToWorker::ReopenLogs => {}
-                    }
+                Action::SpawnTemplate { id, generation } => {
+                    assert!(self.exit.is_none());
+                    queue.extend(self.fork(id, generation, None));
+                }
+                Action::Send { id, message } => self.deliver(id, message),
+                Action::CloseTemplate { id } => {
+                    let template = self.processes.get_mut(&id).unwrap();
+                    assert!(template.slot.is_none());
+                    template.state = State::Dying;
                 }
                 Action::Kill { id, .. } => {
-                    if let Some((_, process)) = self.processes.get_mut(&id) {
-                        *process = Process::Dying;
+                    if let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_known) {
+                        process.state = State::Dying;
                     }
                 }
+                Action::ReloadOver { generation, outcome } => {
+                    assert!(self.reloads.remove(&generation), "told twice");
+                    if outcome.is_err() {
+                        self.failed.insert(generation);
+                    }
+                }
+                Action::Serving { generation } => assert!(!self.failed.contains(&generation)),
                 Action::Log { .. } => {}
                 Action::Exit { code } => {
-                    assert!(self.processes.is_empty(), "a worker outlives its master");
+                    assert!(self.processes.values().all(|it| !it.is_known), "one outlives its master");
                     self.exit = Some(code);
                 }
             }
         }
     }
 
-    /// One worker does what it would do next, or something worse.
-    fn step_worker(&mut self, faults: bool) {
-        let Ok(count) = u64::try_from(self.processes.len()) else { return };
+    fn check_spawn(&self, generation: u32, slot: u32) {
+        assert!(self.exit.is_none() && !self.is_retired);
+        assert!(!self.failed.contains(&generation));
+        let is_place = |it: &&ProcessStatus| {
+            it.generation == generation
+                && it.slot == Some(slot)
+                && ["serving", "recycling"].contains(&it.phase)
+        };
+        let known = self.supervisor.processes(self.now);
+        let mut here = known.iter().filter(is_place).filter_map(|it| self.processes.get(&it.id));
+        let is_beside = self.supervisor.pending_generation().is_some_and(|pending| pending != generation);
+        let is_planned = here.any(|it| it.is_planned == Some(true));
+        assert!(!(is_beside && is_planned), "a planned recycle beside a reload");
+    }
+
+    /// The master forks.
+    fn fork(&mut self, id: ProcessId, generation: u32, slot: Option<u32>) -> Vec<Action> {
+        let event = if self.forks_fail && self.random.one_in(3) {
+            Event::SpawnFailed { id, error: "no memory".to_owned() }
+        } else {
+            self.insert(id, generation, slot, true);
+            Event::Started { id, pid: 1 }
+        };
+        self.supervisor.handle(self.now, event)
+    }
+
+    fn insert(&mut self, id: ProcessId, generation: u32, slot: Option<u32>, is_known: bool) {
+        let state = State::Booting;
+        self.processes.insert(id, Model { generation, slot, state, is_known, is_planned: None });
+    }
+
+    fn deliver(&mut self, id: ProcessId, message: ToWorker) {
+        let Some(process) = self.processes.get_mut(&id) else { return };
+        assert!(process.slot.is_some(), "a template gets no messages");
+        match (message, process.state) {
+            (ToWorker::Serve, state) => {
+                assert!(!self.failed.contains(&process.generation), "a failed generation serves");
+                if state == State::Ready {
+                    process.state = State::Serving;
+                }
+            }
+            (ToWorker::Drain | ToWorker::Stop, State::Serving) => process.state = State::Draining,
+            (ToWorker::Check, State::Ready) => process.state = State::Checking,
+            (
+                ToWorker::Drain | ToWorker::Stop | ToWorker::Check | ToWorker::ReopenLogs | ToWorker::Dump,
+                _,
+            ) => {}
+        }
+    }
+
+    /// One process does what it would do next, or something worse.
+    fn step_process(&mut self, faults: bool) {
+        let count = self.processes.len() as u64;
         if count == 0 {
             return;
         }
         let index = usize::try_from(self.random.below(count)).unwrap();
-        let (&id, &(_, process)) = self.processes.iter().nth(index).unwrap();
-        let fault = faults && self.random.below(6) == 0;
-        let event = match process {
-            Process::Booting if fault && self.random.below(2) == 0 => {
-                self.processes.get_mut(&id).unwrap().1 = Process::Dying;
-                Event::BootFailed { id, exit_code: 3, summary: "broken".to_owned(), traceback: None }
+        let (&id, process) = self.processes.iter().nth(index).unwrap();
+        let process = process.clone();
+        let is_fault = faults && self.random.one_in(6);
+        if !process.is_known && self.random.one_in(2) {
+            self.processes.get_mut(&id).unwrap().is_known = true;
+            self.tell(Event::Started { id, pid: 1 });
+        } else if is_fault && (process.is_known || process.slot.is_none()) && self.random.one_in(2) {
+            self.die(id);
+        } else if process.slot.is_none() {
+            self.step_template(id, process.state, is_fault);
+        } else {
+            self.step_worker(id, &process, is_fault);
+        }
+    }
+
+    fn set_state(&mut self, id: ProcessId, state: State) {
+        self.processes.get_mut(&id).unwrap().state = state;
+    }
+
+    fn step_template(&mut self, id: ProcessId, state: State, is_fault: bool) {
+        let generation = self.processes[&id].generation;
+        match state {
+            State::Booting if is_fault => {
+                self.set_state(id, State::Dying);
+                self.tell(boot_failed(id));
             }
-            Process::Serving if fault && self.random.below(2) == 0 => {
-                self.processes.get_mut(&id).unwrap().1 = Process::Draining;
-                Event::Leaving(id)
+            State::Booting if self.random.one_in(10) => {
+                self.set_state(id, State::Dying);
+                self.preloaded.remove(&generation);
+                self.tell(Event::TemplateUnsafe { id, report: "a thread".to_owned() });
             }
-            Process::Booting if !fault => {
-                self.processes.get_mut(&id).unwrap().1 = Process::Ready;
-                Event::Ready(id)
+            State::Booting => {
+                self.set_state(id, State::Ready);
+                self.tell(Event::TemplateReady(id));
             }
-            Process::Ready | Process::Serving if !fault => return,
-            Process::Booting | Process::Ready | Process::Serving | Process::Draining | Process::Dying => {
-                self.processes.remove(&id);
-                Event::Exited { id, status: ExitStatus::Signal(9) }
+            State::Dying => self.die(id),
+            State::Checking | State::Ready | State::Serving | State::Draining => {
+                self.answer_order(id, is_fault);
             }
-        };
-        self.tell(event);
+        }
+    }
+
+    /// A template forks, and tells so at once or later.
+    fn answer_order(&mut self, template: ProcessId, is_fault: bool) {
+        let Some(at) = self.orders.iter().position(|order| order.template == template) else { return };
+        let Order { id, generation, slot, .. } = self.orders.remove(at);
+        if is_fault {
+            return self.tell(Event::SpawnFailed { id, error: "no memory".to_owned() });
+        }
+        let is_known = !self.random.one_in(4);
+        self.insert(id, generation, Some(slot), is_known);
+        if is_known {
+            self.tell(Event::Started { id, pid: 1 });
+        }
+    }
+
+    fn step_worker(&mut self, id: ProcessId, process: &Model, is_fault: bool) {
+        match process.state {
+            State::Booting if is_fault => {
+                self.set_state(id, State::Dying);
+                self.tell(boot_failed(id));
+            }
+            State::Booting => {
+                self.set_state(id, State::Ready);
+                self.tell(Event::Ready(id));
+            }
+            State::Checking => {
+                self.set_state(id, State::Ready);
+                let failure = is_fault.then(|| "GET / was answered 500".to_owned());
+                self.tell(Event::Checked { id, failure });
+            }
+            State::Ready | State::Serving if is_fault && self.random.one_in(2) => {
+                let stuck = self.random.one_in(2);
+                let is_planned = &mut self.processes.get_mut(&id).unwrap().is_planned;
+                *is_planned = Some(!stuck && *is_planned != Some(false));
+                self.tell(Event::Recycle { id, reason: "it is old".to_owned(), stuck });
+            }
+            State::Serving if is_fault => {
+                let silent_for =
+                    Duration::from_secs([0, 5, 40][usize::try_from(self.random.below(3)).unwrap()]);
+                self.tell(Event::Silent { id, silent_for, state: "stopped" });
+            }
+            State::Ready | State::Serving => {}
+            State::Draining | State::Dying if process.is_known => self.die(id),
+            State::Draining | State::Dying => {}
+        }
+    }
+
+    /// It ends; a template that does may have forked without telling.
+    fn die(&mut self, id: ProcessId) {
+        self.processes.remove(&id);
+        let (mut left, kept) = self.orders.iter().copied().partition::<Vec<_>, _>(|it| it.template == id);
+        self.orders = kept;
+        left.retain(|_| self.random.one_in(2));
+        for order in left {
+            self.insert(order.id, order.generation, Some(order.slot), false);
+        }
+        self.tell(Event::Exited { id, death: ExitStatus::Signal(9).into() });
     }
 
     fn pass_time(&mut self) {
@@ -168,27 +356,82 @@ impl World {
         assert!(self.supervisor.next_deadline().is_none_or(|at| at > self.now), "no progress");
     }
 
+    fn operate(&mut self) {
+        match self.random.below(10) {
+            0..3 => {
+                let plan = plan(&mut self.random);
+                let number = self.supervisor.next_generation();
+                self.reloads.insert(number);
+                if plan.preload != Preload::Never {
+                    self.preloaded.insert(number);
+                }
+                self.tell(Event::Reload(plan));
+            }
+            3 => self.tell(Event::ScaleUp),
+            4 => self.tell(Event::ScaleDown),
+            5 => {
+                let count = u32::try_from(self.random.below(7)).unwrap();
+                self.tell(Event::ScaleTo(count));
+            }
+            6 => self.forks_fail = !self.forks_fail,
+            7 => self.tell(Event::ReopenLogs),
+            8 if self.random.one_in(3) => {
+                self.tell(Event::Retire);
+                self.is_retired = true;
+            }
+            _ => self.resume(),
+        }
+    }
+
+    fn resume(&mut self) {
+        self.is_retired = false;
+        self.tell(Event::Resume);
+    }
+
     /// No more faults: everything comes to rest.
     fn settle(&mut self) {
         self.forks_fail = false;
         for _ in 0..20_000 {
-            self.step_worker(false);
-            if self.exit.is_some() {
+            self.step_process(false);
+            if self.exit.is_some() && self.processes.is_empty() {
                 return;
             }
-            if self.random.below(8) == 0 {
+            if self.random.one_in(8) {
                 self.pass_time();
             }
         }
     }
+
+    fn assert_at_rest(&self) {
+        let serving = self.supervisor.serving_generation();
+        let (templates, workers): (Vec<_>, Vec<_>) =
+            self.processes.values().partition(|it| it.slot.is_none());
+        assert_eq!(workers.len(), self.supervisor.count() as usize, "{workers:?}");
+        assert!(
+            workers.iter().all(|it| (it.generation, it.state) == (serving, State::Serving)),
+            "{workers:?}"
+        );
+        assert_eq!(templates.len(), usize::from(self.preloaded.contains(&serving)), "{templates:?}");
+        assert!(templates.iter().all(|it| (it.generation, it.state) == (serving, State::Ready)));
+        assert_eq!(self.supervisor.processes(self.now).len(), self.processes.len());
+        assert!(self.orders.is_empty() && self.reloads.is_empty());
+    }
+}
+
+fn boot_failed(id: ProcessId) -> Event {
+    Event::BootFailed { id, exit_code: 3, summary: "broken".to_owned(), traceback: None }
 }
 
 fn plan(random: &mut Random) -> Plan {
     Plan {
         count: 1 + u32::try_from(random.below(4)).unwrap(),
         threads: 1,
-        boot_timeout: Duration::from_secs(3600),
+        boot_timeout: Duration::from_secs(if random.one_in(2) { 3600 } else { 15 }),
         graceful_timeout: Duration::from_secs(30),
+        preload: if random.one_in(3) { Preload::Never } else { Preload::Auto },
+        check: random.one_in(2).then(|| "GET /".to_owned()),
+        silence_max: Duration::from_secs(30),
+        moves_listeners: random.one_in(4),
     }
 }
 
@@ -196,33 +439,22 @@ fn simulate(seed: u64) {
     let mut world = World::new(seed);
     for _ in 0..STEPS {
         match world.random.below(40) {
-            0 => {
-                let plan = plan(&mut world.random);
-                world.tell(Event::Reload(plan));
-            }
-            1 => world.tell(Event::ScaleUp),
-            2 => world.tell(Event::ScaleDown),
-            3 => world.forks_fail = !world.forks_fail,
-            4 => world.tell(Event::ReopenLogs),
-            5..10 => world.pass_time(),
-            _ => world.step_worker(true),
+            0..3 => world.operate(),
+            3..8 => world.pass_time(),
+            _ => world.step_process(true),
         }
         if world.exit.is_some() {
             assert_eq!(world.exit, Some(3), "only a failure to boot may end it");
+            world.settle();
+            assert!(world.processes.is_empty());
             return;
         }
     }
+    world.resume();
     world.settle();
     if world.exit.is_none() {
-        let serving = world.supervisor.serving_generation();
-        let count = world.supervisor.serving.plan.count as usize;
-        assert_eq!(world.processes.len(), count, "{:?}", world.processes);
-        assert!(
-            world.processes.values().all(|it| *it == (serving, Process::Serving)),
-            "{:?}",
-            world.processes
-        );
-        let how = if seed % 2 == 0 { Stop::Graceful } else { Stop::Quick };
+        world.assert_at_rest();
+        let how = [Stop::Graceful, Stop::Quick, Stop::Handover][usize::try_from(seed % 3).unwrap()];
         world.tell(Event::Stop { how, reason: "a test" });
         world.settle();
         assert_eq!(world.exit, Some(0));
