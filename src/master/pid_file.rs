@@ -1,14 +1,15 @@
-//! The pid file: written whole by renaming, never over a living master's, removed only while it is ours.
+//! The pid file: written whole by renaming, never over a living master's (but over the one that an upgrade replaces),
+//! removed only while it is ours.
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::sys;
 
 /// A pid file that names this process.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PidFile {
     path: PathBuf,
 }
@@ -31,6 +32,24 @@ impl PidFile {
         Ok(Self { path: path.to_path_buf() })
     }
 
+    /// Writes it over the one of the master that this one replaces.
+    ///
+    /// # Errors
+    /// One sentence: it names another living master, or cannot be written.
+    pub(super) fn take_over(path: &Path, process_name: &str, predecessor: i32) -> Result<Self, String> {
+        if named_in(path) != Some(predecessor) {
+            return Self::create(path, process_name);
+        }
+        // A server that gave its privileges up may own the file and not the directory.
+        write(path).or_else(|_| overwrite(path)).map_err(|error| {
+            format!(
+                "server.pid_file {} cannot be written: {error}: it still names the old master, pid {predecessor}",
+                path.display()
+            )
+        })?;
+        Ok(Self { path: path.to_path_buf() })
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -43,6 +62,15 @@ impl PidFile {
                 // Without the privilege it had at the start; a stale file is overwritten at the next one.
                 log::info!("{} stays behind: {error}", self.path.display());
             }
+        }
+    }
+}
+
+/// Removes the file of a master that was replaced, where the new one has none or another.
+pub(super) fn remove_of(path: &Path, predecessor: i32) {
+    if named_in(path) == Some(predecessor) {
+        if let Err(error) = fs::remove_file(path) {
+            log::info!("{} stays behind: {error}", path.display());
         }
     }
 }
@@ -78,6 +106,14 @@ fn write(path: &Path) -> io::Result<()> {
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.persist(path)?;
     Ok(())
+}
+
+/// In place. Who reads it meanwhile sees a whole number, though perhaps with digits of the old one behind its end.
+fn overwrite(path: &Path) -> io::Result<()> {
+    let content = format!("{}\n", own_pid());
+    let mut file = fs::OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.write_all(content.as_bytes())?;
+    file.set_len(content.len() as u64)
 }
 
 #[cfg(test)]
@@ -133,6 +169,22 @@ mod tests {
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(error.contains(&format!("a master runs already (pid {})", child.id())), "{error}");
+    }
+
+    #[test]
+    fn the_file_of_a_replaced_master_is_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rwsgi.pid");
+        fs::write(&path, "1\n").unwrap();
+        let file = PidFile::take_over(&path, "rwsgi", 1).unwrap();
+        assert_eq!(fs::read_to_string(file.path()).unwrap(), format!("{}\n", own_pid()));
+        fs::write(&path, "1234567890\n").unwrap();
+        overwrite(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", own_pid()));
+        remove_of(&path, 1);
+        assert!(path.exists(), "it names us");
+        remove_of(&path, own_pid());
+        assert!(!path.exists());
     }
 
     #[test]
