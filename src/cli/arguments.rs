@@ -9,8 +9,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::config::FlagValues;
 use crate::config::table::{Fallback, SETTINGS, Setting};
 
+use super::ctl;
+
 const FILE: &str = "config";
 const FORMAT: &str = "format";
+const FORK: &str = "fork";
 const EXIT_CODES: &str = "\
 Exit codes: 0 stopped as asked, 1 system error, 2 configuration error, 3 the application could not be imported, \
 4 no such callable.";
@@ -20,10 +23,12 @@ Exit codes: 0 stopped as asked, 1 system error, 2 configuration error, 3 the app
 pub(super) enum Invocation {
     /// Serve.
     Run(Chosen),
-    /// Report what is wrong.
-    Check(Chosen),
+    /// Report what is wrong, and with `fork` also what would not survive a fork.
+    Check { chosen: Chosen, fork: bool },
     /// Print the reference.
     Defaults(Reference),
+    /// Speak with a running server.
+    Control(ctl::Order),
 }
 
 /// The file and the settings of the command line.
@@ -51,13 +56,19 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
             let is_markdown = inner.get_one::<String>(FORMAT).is_some_and(|format| format == "markdown");
             Ok(Invocation::Defaults(if is_markdown { Reference::Markdown } else { Reference::Toml }))
         }
+        Some((ctl::NAME, inner)) => {
+            let order = ctl::Order::of(inner, matches.get_one::<PathBuf>(FILE).cloned())?;
+            Ok(Invocation::Control(order))
+        }
         // `rwsgi -c app.toml check` means the same as `rwsgi check -c app.toml`.
         Some((_check, inner)) => {
+            let fork = inner.get_flag(FORK);
             let (outer, inner) = (Chosen::of(&matches), Chosen::of(inner));
-            Ok(Invocation::Check(Chosen {
+            let chosen = Chosen {
                 file: inner.file.or(outer.file),
                 flags: outer.flags.into_iter().chain(inner.flags).collect(),
-            }))
+            };
+            Ok(Invocation::Check { chosen, fork })
         }
         None => Ok(Invocation::Run(Chosen::of(&matches))),
     }
@@ -74,9 +85,15 @@ impl Chosen {
 }
 
 fn command() -> Command {
-    let check = Command::new("check")
-        .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
-        .override_usage("rwsgi check -c FILE\n       rwsgi check [OPTIONS] MODULE[:CALLABLE]");
+    let check =
+        Command::new("check")
+            .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
+            .override_usage(
+                "rwsgi check [--fork] -c FILE\n       rwsgi check [--fork] [OPTIONS] MODULE[:CALLABLE]",
+            )
+            .arg(Arg::new(FORK).long(FORK).action(ArgAction::SetTrue).help(
+                "Also report what the import leaves behind that does not survive a fork (app.preload)",
+            ));
     let defaults = Command::new("defaults").about("Print the commented reference app.toml").arg(
         Arg::new(FORMAT)
             .long(FORMAT)
@@ -87,7 +104,8 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("A pre-fork WSGI application server")
         .override_usage(
-            "rwsgi -c FILE\n       rwsgi [OPTIONS] MODULE[:CALLABLE]\n       rwsgi check -c FILE\n       rwsgi defaults",
+            "rwsgi -c FILE\n       rwsgi [OPTIONS] MODULE[:CALLABLE]\n       rwsgi check -c FILE\n       rwsgi ctl -c FILE COMMAND\n       \
+             rwsgi defaults",
         )
         .after_help(EXIT_CODES)
         .after_long_help(format!(
@@ -96,7 +114,7 @@ fn command() -> Command {
              written with its callable, as check:application."
         ))
         .disable_help_subcommand(true);
-    with_settings(root).subcommand(with_settings(check)).subcommand(defaults)
+    with_settings(root).subcommand(with_settings(check)).subcommand(ctl::command()).subcommand(defaults)
 }
 
 fn with_settings(command: Command) -> Command {
@@ -193,11 +211,13 @@ mod tests {
     #[test]
     fn check_takes_its_options_before_and_after() {
         let flags: &[(&str, &[&str])] = &[("workers.count", &["2"]), ("workers.threads", &["3"])];
-        let check = Invocation::Check(chosen(Some("app.toml"), flags));
+        let check = Invocation::Check { chosen: chosen(Some("app.toml"), flags), fork: false };
         assert_eq!(read("check -c app.toml -w 2 -t 3").unwrap(), check);
         assert_eq!(read("-c app.toml -w 2 check -t 3").unwrap(), check);
         let target: &[(&str, &[&str])] = &[("app.target", &["app"])];
-        assert_eq!(read("check app").unwrap(), Invocation::Check(chosen(None, target)));
+        let check = |fork| Invocation::Check { chosen: chosen(None, target), fork };
+        assert_eq!(read("check app").unwrap(), check(false));
+        assert_eq!(read("check --fork app").unwrap(), check(true));
     }
 
     #[test]
@@ -222,7 +242,14 @@ mod tests {
             ("-w", ErrorKind::InvalidValue, 2),
             ("-w 1 -w 2", ErrorKind::ArgumentConflict, 2),
             ("app app", ErrorKind::UnknownArgument, 2),
-            ("ctl status", ErrorKind::UnknownArgument, 2),
+            ("ctl --help", ErrorKind::DisplayHelp, 0),
+            ("ctl scale --help", ErrorKind::DisplayHelp, 0),
+            ("ctl -c app.toml", ErrorKind::MissingSubcommand, 2),
+            ("ctl -c app.toml halt", ErrorKind::InvalidSubcommand, 2),
+            ("ctl -c app.toml scale", ErrorKind::MissingRequiredArgument, 2),
+            ("ctl -c app.toml scale 0", ErrorKind::ValueValidation, 2),
+            ("ctl -c app.toml --socket x status", ErrorKind::ArgumentConflict, 2),
+            ("ctl -c app.toml status --wait", ErrorKind::UnknownArgument, 2),
         ] {
             let error = read(line).unwrap_err();
             assert_eq!((error.kind(), error.exit_code()), (kind, code), "{line}");

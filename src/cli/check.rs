@@ -3,17 +3,19 @@
 use std::io::{Write, stdout};
 
 use crate::app::{Identity, LoadError, Loader};
-use crate::config::{self, Settings, Sink, Sources};
+use crate::config::{self, Preload, Settings, Sink, Sources};
 use crate::log::{self, Role};
 use crate::net::Bind;
+use crate::sys::fork_safety::{Findings, Snapshot};
 
 use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages};
 
 /// The worker that the check stands in for.
 const CHECKED: Identity = Identity { generation: 1, slot: 0 };
 
-/// Resolves the configuration and imports the application. Returns the exit code: 0 or 2.
-pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
+/// Resolves the configuration and imports the application; with `fork` also tells what would not survive a fork. Returns
+/// the exit code: 0 or 2.
+pub(super) fn run(sources: &Sources, loader: &dyn Loader, fork: bool) -> i32 {
     let settings = match sources.load() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -27,14 +29,34 @@ pub(super) fn run(sources: &Sources, loader: &dyn Loader) -> i32 {
         messages::error(&format!("standard error cannot be used for the log: {error}"));
         return SYSTEM_ERROR;
     }
-    import(&settings, loader)
+    let before = match fork.then(Snapshot::take).transpose() {
+        Ok(before) => before,
+        Err(error) => {
+            messages::error(&format!("threads and sockets cannot be listed: {error}"));
+            return SYSTEM_ERROR;
+        }
+    };
+    import(&settings, loader, before.as_ref())
 }
 
-fn import(settings: &Settings, loader: &dyn Loader) -> i32 {
-    match loader.load(settings, CHECKED) {
+fn import(settings: &Settings, loader: &dyn Loader, before: Option<&Snapshot>) -> i32 {
+    match loader.load(settings, CHECKED, None) {
         Ok(application) => {
-            application.finalize();
-            let written = stdout().lock().write_all(facts(settings).as_bytes());
+            let mut text = facts(settings);
+            let mut has_threads = false;
+            match before.map(|before| before.findings(&application.thread_names())).transpose() {
+                Ok(None) => {}
+                Ok(Some(findings)) => {
+                    has_threads = !findings.threads.is_empty();
+                    text.push_str(&fork_report(&findings, settings.app.preload));
+                }
+                Err(error) => messages::error(&format!("threads and sockets cannot be listed: {error}")),
+            }
+            // The end of the interpreter waits for the threads of the application, which may never end.
+            if !has_threads {
+                application.finalize();
+            }
+            let written = stdout().lock().write_all(text.as_bytes());
             if written.is_ok() { OK } else { SYSTEM_ERROR }
         }
         Err(error) => {
@@ -42,6 +64,35 @@ fn import(settings: &Settings, loader: &dyn Loader) -> i32 {
             CONFIGURATION_ERROR
         }
     }
+}
+
+/// One line, and one more for each finding.
+fn fork_report(findings: &Findings, preload: Preload) -> String {
+    if findings.is_empty() {
+        return "fork: safe (no threads, no connections after import)\n".to_owned();
+    }
+    let consequence = match preload {
+        Preload::Auto => "each worker imports the application itself (app.preload = \"auto\")",
+        Preload::Always => "workers are forked all the same (app.preload = true)",
+        Preload::Never => "each worker imports the application itself anyway (app.preload = false)",
+    };
+    let kinds = [
+        ("thread", &findings.threads, "it would not run in a forked worker: start it in hooks.worker_start"),
+        (
+            "connection",
+            &findings.connections,
+            "workers would read and write it at once: open it at its first use, or in hooks.worker_start",
+        ),
+        (
+            "listening socket",
+            &findings.listeners,
+            "all workers would accept from it: open it in hooks.worker_start",
+        ),
+    ];
+    let lines = kinds.iter().flat_map(|(kind, found, meaning)| {
+        found.iter().map(move |name| format!("fork: {kind} {name}: {meaning}\n"))
+    });
+    format!("fork: not safe: {consequence}\n{}", lines.collect::<String>())
 }
 
 /// The summary, and the traceback below it.
@@ -94,7 +145,12 @@ mod tests {
     struct Broken;
 
     impl Loader for Broken {
-        fn load(&self, _: &Settings, _: Identity) -> Result<Box<dyn crate::app::Application>, LoadError> {
+        fn load(
+            &self,
+            _: &Settings,
+            _: Identity,
+            _: Option<&std::fs::File>,
+        ) -> Result<Box<dyn crate::app::Application>, LoadError> {
             Err(failure())
         }
     }
@@ -140,8 +196,26 @@ mod tests {
     fn whatever_is_wrong_is_a_configuration_error() {
         let directory = tempfile::tempdir().unwrap();
         let settings = sources(directory.path(), &[("app", "target", &["app"])]).load().unwrap();
-        assert_eq!(import(&settings, &Broken), 2);
-        assert_eq!(run(&sources(directory.path(), &[("app", "target", &["app.py"])]), &Broken), 2);
+        assert_eq!(import(&settings, &Broken, None), 2);
+        assert_eq!(run(&sources(directory.path(), &[("app", "target", &["app.py"])]), &Broken, false), 2);
+    }
+
+    #[test]
+    fn each_finding_is_told_with_what_it_means() {
+        let mut findings = Findings::default();
+        assert_eq!(
+            fork_report(&findings, Preload::Auto),
+            "fork: safe (no threads, no connections after import)\n"
+        );
+        findings.threads = vec!["exporter".to_owned()];
+        findings.connections = vec!["127.0.0.1:5432".to_owned()];
+        assert_eq!(
+            fork_report(&findings, Preload::Auto),
+            "fork: not safe: each worker imports the application itself (app.preload = \"auto\")\nfork: thread \
+             exporter: it would not run in a forked worker: start it in hooks.worker_start\nfork: connection \
+             127.0.0.1:5432: workers would read and write it at once: open it at its first use, or in \
+             hooks.worker_start\n"
+        );
     }
 
     #[test]

@@ -3,28 +3,28 @@
 //!
 //! | exit code | meaning |
 //! |---|---|
-//! | 0 | stopped as asked; `check` found nothing wrong; `--help`, `--version`, `defaults` |
-//! | 1 | system error: port in use, log file cannot be opened |
+//! | 0 | stopped as asked; `check` found nothing wrong; `ctl` did it; `--help`, `--version`, `defaults` |
+//! | 1 | system error: port in use, log file cannot be opened; `ctl` reached no server, or was refused |
 //! | 2 | configuration or usage error; whatever `check` found wrong |
 //! | 3 | the application could not be imported |
 //! | 4 | the module has no such callable |
 
 mod arguments;
 mod check;
+mod ctl;
 mod messages;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write, stdout};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write, stdout};
 use std::process::ExitCode;
 
 use crate::app::Loader;
 use crate::config::{Sources, render};
-use crate::ipc::WorkerMain;
+use crate::ipc::Programs;
 use crate::log::{self, Role};
 use crate::master;
+use crate::sys::environment;
 
 use arguments::{Invocation, Reference};
 
@@ -33,17 +33,13 @@ const SYSTEM_ERROR: i32 = 1;
 const CONFIGURATION_ERROR: i32 = 2;
 
 /// Runs the program with the arguments of this process.
-pub fn main(loader: &dyn Loader, worker: Box<dyn WorkerMain>) -> ExitCode {
-    let code = run(env::args_os(), loader, worker);
+pub fn main(loader: &dyn Loader, programs: Programs) -> ExitCode {
+    let code = run(env::args_os(), loader, programs);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 /// Runs the program with these arguments (the first is its name). Returns the exit code.
-pub fn run(
-    arguments: impl IntoIterator<Item = OsString>,
-    loader: &dyn Loader,
-    worker: Box<dyn WorkerMain>,
-) -> i32 {
+pub fn run(arguments: impl IntoIterator<Item = OsString>, loader: &dyn Loader, programs: Programs) -> i32 {
     let invocation = match arguments::parse(arguments) {
         Ok(invocation) => invocation,
         Err(answer) => {
@@ -55,24 +51,20 @@ pub fn run(
     match invocation {
         Invocation::Defaults(Reference::Toml) => print(&render::toml()),
         Invocation::Defaults(Reference::Markdown) => print(&render::markdown()),
-        Invocation::Check(chosen) => match sources(chosen) {
-            Ok(sources) => check::run(&sources, loader),
+        Invocation::Check { chosen, fork } => match sources(chosen) {
+            Ok(sources) => check::run(&sources, loader, fork),
             Err(code) => code,
         },
+        Invocation::Control(order) => control(&order),
         Invocation::Run(chosen) => match sources(chosen) {
-            Ok(sources) => serve(sources, worker),
+            Ok(sources) => serve(sources, programs),
             Err(code) => code,
         },
     }
 }
 
 fn sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
-    let current_directory = current_directory().map_err(|error| {
-        messages::error(&format!("the current directory cannot be found out: {error}"));
-        SYSTEM_ERROR
-    })?;
-    let on_terminal = stdout().is_terminal();
-    let sources = Sources::new(chosen.file, env::vars_os(), chosen.flags, current_directory, on_terminal);
+    let sources = any_sources(chosen)?;
     if sources.is_empty() {
         messages::error(messages::NOTHING_TO_RUN);
         return Err(CONFIGURATION_ERROR);
@@ -80,19 +72,24 @@ fn sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
     Ok(sources)
 }
 
-/// The current directory as the shell names it, if that is the same: below a symbolic link that a deployment moves, a
-/// reload then finds the new release.
-fn current_directory() -> io::Result<PathBuf> {
-    let real = env::current_dir()?;
-    let Some(named) = env::var_os("PWD").map(PathBuf::from) else { return Ok(real) };
-    let is_same = match (named.metadata(), real.metadata()) {
-        (Ok(named), Ok(real)) => (named.dev(), named.ino()) == (real.dev(), real.ino()),
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
-    };
-    Ok(if named.is_absolute() && is_same { named } else { real })
+/// As [`sources`], also if they do not say what to run.
+fn any_sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
+    let current_directory = environment::current_directory().map_err(|error| {
+        messages::error(&format!("the current directory cannot be found out: {error}"));
+        SYSTEM_ERROR
+    })?;
+    let on_terminal = stdout().is_terminal();
+    Ok(Sources::new(chosen.file, env::vars_os(), chosen.flags, current_directory, on_terminal))
 }
 
-fn serve(sources: Sources, worker: Box<dyn WorkerMain>) -> i32 {
+fn control(order: &ctl::Order) -> i32 {
+    match any_sources(arguments::Chosen { file: order.file.clone(), flags: Vec::new() }) {
+        Ok(sources) => ctl::run(order, &sources),
+        Err(code) => code,
+    }
+}
+
+fn serve(sources: Sources, programs: Programs) -> i32 {
     let settings = match sources.load() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -104,7 +101,7 @@ fn serve(sources: Sources, worker: Box<dyn WorkerMain>) -> i32 {
         messages::error(&format!("the error log cannot be opened: {error}"));
         return SYSTEM_ERROR;
     }
-    master::run(sources, settings, worker)
+    master::run(sources, settings, programs)
 }
 
 fn print(text: &str) -> i32 {
