@@ -1,10 +1,19 @@
-//! Which listeners the master has: those of `server.bind`, or the ones that the service manager passed.
+//! Which listeners the master has: those of `server.bind`, or the ones that the service manager passed; and what becomes of
+//! them when `server.bind` changes.
+//!
+//! A changed `server.bind` takes three steps. At the reload [`reconcile`] binds what is new, beside everything that is open: a
+//! problem refuses the reload. The new generation is spawned with `listeners`. When it serves, [`adjust`] applies backlog and
+//! permissions to what was kept, and `removed` is given to [`remove_files`] and dropped; when it is discarded, the same is
+//! done to `bound`. So a reload that fails has changed nothing.
+//!
+//! A forked child must close every listener that is not of its own generation: the copy that it inherits would keep the
+//! address listened on, with nobody to accept, beyond the end of the one that the master drops.
 
 use std::fs;
 use std::os::fd::RawFd;
 
 use crate::config::Server;
-use crate::net::{Bind, Listener, SocketFile, inherit};
+use crate::net::{Address, Bind, Listener, SocketFile, inherit};
 
 /// Opens every listener.
 ///
@@ -40,8 +49,133 @@ pub(super) fn open(server: &Server) -> Result<Vec<Listener>, Vec<String>> {
     if problems.is_empty() {
         return Ok(listeners);
     }
-    listeners.iter().filter_map(Listener::socket_file).for_each(SocketFile::remove);
+    remove_files(&listeners);
     Err(problems)
+}
+
+/// The listeners of a new configuration in a server that runs.
+#[derive(Debug)]
+pub(super) struct Reconciled {
+    /// Those of the new configuration, in its order. Kept ones share the descriptor with the one that was open.
+    pub(super) listeners: Vec<Listener>,
+    /// Those of them that were bound just now.
+    pub(super) bound: Vec<Listener>,
+    /// Those that were open and are not wanted any more.
+    pub(super) removed: Vec<Listener>,
+}
+
+impl Reconciled {
+    /// Whether the new configuration listens elsewhere than the one before.
+    pub(super) fn moves(&self) -> bool {
+        !self.bound.is_empty() || !self.removed.is_empty()
+    }
+}
+
+/// Keeps what is open and wanted, binds what is new, and names what is not wanted any more. Closes nothing: `current` are the
+/// listeners of every generation that may yet serve.
+///
+/// # Errors
+/// All addresses that cannot be listened on, a sentence each; then nothing has changed.
+pub(super) fn reconcile(current: &[Listener], server: &Server) -> Result<Reconciled, Vec<String>> {
+    let mut passed: Vec<RawFd> = Vec::new();
+    for listener in current {
+        match listener.bind {
+            Bind::Descriptor(fd) if !passed.contains(&fd) => passed.push(fd),
+            Bind::Descriptor(_) | Bind::Tcp(_) | Bind::Name(..) | Bind::Unix(_) => {}
+        }
+    }
+    let is_among = |listener: &Listener, them: &[Listener]| them.iter().any(|it| it.is_same(listener));
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut problems = Vec::new();
+    for bind in choose(server, &passed).0 {
+        match keep_or_bind(&bind, current, &listeners, server) {
+            Ok(found) if found.iter().any(|listener| is_among(listener, &listeners)) => {
+                problems.push(format!("cannot listen on {bind}: server.bind names it twice"));
+            }
+            Ok(found) => listeners.extend(found),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let bound: Vec<_> = listeners.iter().filter(|it| !is_among(it, current)).cloned().collect();
+    if !problems.is_empty() {
+        remove_files(&bound);
+        return Err(problems);
+    }
+    let mut removed: Vec<Listener> = Vec::new();
+    for listener in current {
+        if !is_among(listener, &listeners) && !is_among(listener, &removed) {
+            removed.push(listener.clone());
+        }
+    }
+    Ok(Reconciled { listeners, bound, removed })
+}
+
+/// Brings the backlog and the permissions of kept listeners to what the configuration says, once its generation serves.
+pub(super) fn adjust(listeners: &[Listener], server: &Server) {
+    warn_of_short_backlog(server.backlog);
+    for listener in listeners {
+        if let Err(error) = listener.adjust(server.backlog, server.socket_mode) {
+            log::error!(
+                "{listener}: server.backlog and server.socket_mode cannot be applied: {error}; restart to apply them"
+            );
+        }
+    }
+}
+
+/// Removes the socket files that these listeners made, as far as they are still theirs.
+pub(super) fn remove_files(listeners: &[Listener]) {
+    listeners.iter().filter_map(Listener::socket_file).for_each(SocketFile::remove);
+}
+
+/// The listeners of one address: those that are open for it, else new ones.
+fn keep_or_bind(
+    bind: &Bind,
+    current: &[Listener],
+    taken: &[Listener],
+    server: &Server,
+) -> Result<Vec<Listener>, String> {
+    let is_free = |it: &&Listener| !taken.iter().any(|other| other.is_same(it));
+    let written = current.iter().filter(|it| it.bind == *bind && it.is_reachable()).filter(is_free).cloned();
+    // A name may have several listeners; an address with port 0 may be written several times, for one listener each.
+    let mut kept: Vec<Listener> = Vec::new();
+    for listener in written {
+        let is_enough = !kept.is_empty() && !matches!(bind, Bind::Name(..));
+        if !is_enough && !kept.iter().any(|it| it.is_same(&listener)) {
+            kept.push(listener);
+        }
+    }
+    if !kept.is_empty() {
+        return Ok(kept);
+    }
+    if let Bind::Descriptor(fd) = bind {
+        // The number may be another descriptor of this process by now.
+        return Err(format!(
+            "cannot listen on fd:{fd}: descriptors are taken over only at the start: restart to add one"
+        ));
+    }
+    if let Some(obstacle) = current.iter().find(|it| is_in_the_way(&it.local, bind)) {
+        return Err(format!(
+            "cannot listen on {bind} while this server listens on {obstacle}: restart to change from one to the other"
+        ));
+    }
+    Listener::bind_beside(bind, server.backlog, server.socket_mode, current).map_err(|error| {
+        match &server.user {
+            Some(user) if error.lacks_privilege() => format!(
+                "{error}; this server gave its privileges up at the start, to run as {} (server.user): restart to bind the port",
+                user.name
+            ),
+            Some(_) | None => error.to_string(),
+        }
+    })
+}
+
+/// Whether an open listener has the port of `bind` on all addresses, or `bind` wants it on all addresses.
+fn is_in_the_way(local: &Address, bind: &Bind) -> bool {
+    let (Address::Tcp(local), Bind::Tcp(wanted)) = (local, bind) else { return false };
+    local != wanted
+        && local.port() == wanted.port()
+        && local.is_ipv4() == wanted.is_ipv4()
+        && (local.ip().is_unspecified() || wanted.ip().is_unspecified())
 }
 
 /// What to bind, and which passed descriptors nobody asked for.
@@ -65,48 +199,4 @@ fn warn_of_short_backlog(backlog: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-
-    fn server(bind: Vec<Bind>, bind_is_default: bool) -> Server {
-        Server {
-            bind,
-            bind_is_default,
-            backlog: 16,
-            user: None,
-            group: None,
-            umask: None,
-            socket_mode: 0o600,
-            pid_file: None,
-            process_name: "rwsgi".to_owned(),
-        }
-    }
-
-    #[test]
-    fn passed_sockets_replace_the_default_only() {
-        let bind = vec![Bind::Tcp("127.0.0.1:8000".parse().unwrap())];
-        assert_eq!(choose(&server(bind.clone(), true), &[]), (bind.clone(), vec![]));
-        let passed = (vec![Bind::Descriptor(3), Bind::Descriptor(4)], vec![]);
-        assert_eq!(choose(&server(bind.clone(), true), &[3, 4]), passed);
-        assert_eq!(choose(&server(bind.clone(), false), &[3]), (bind, vec![3]));
-        let explicit = vec![Bind::Descriptor(3)];
-        assert_eq!(choose(&server(explicit.clone(), false), &[3, 4]), (explicit, vec![4]));
-    }
-
-    #[test]
-    fn all_problems_are_reported_and_nothing_stays_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        let good = directory.path().join("x.sock");
-        let bind = vec![
-            Bind::Unix(good.clone()),
-            Bind::Unix(PathBuf::from("/no/such/directory/x.sock")),
-            Bind::Descriptor(987_654),
-            Bind::Descriptor(987_654),
-        ];
-        let problems = open(&server(bind, false)).unwrap_err();
-        assert_eq!(problems.len(), 3, "{problems:?}");
-        assert!(!good.exists());
-    }
-}
+mod tests;

@@ -2,30 +2,40 @@
 //!
 //! What to do is decided by `supervisor`, which is pure; everything else here owns descriptors, processes and the clock.
 //!
-//! Architecture invariant: names neither `python`, `http`, `app` nor `worker`; the body of a worker comes in as an
-//! [`ipc::WorkerMain`].
+//! Architecture invariant: names neither `python`, `http`, `app` nor `worker`; what workers and templates run comes in as
+//! [`Programs`].
 
+mod control;
+mod forensics;
+mod generations;
 mod listeners;
+mod notify;
 mod pid_file;
 mod privileges;
+mod processes;
 mod reactor;
 mod spawn;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::fmt;
 
 use nix::sys::stat::{Mode, umask};
 
 use crate::config::{self, Settings};
-use crate::ipc;
+use crate::ipc::Programs;
 use crate::log as logs;
 use crate::net::{Listener, SocketFile};
 use crate::sys;
 
+use control::{Control, OwnFile};
+use listeners::Reconciled;
+use notify::Notifier;
 use pid_file::PidFile;
-use reactor::Reactor;
+use reactor::{Reactor, Resources};
+use upgrade::{Predecessor, Program};
 
 /// Exit code of an error of the system.
 const EXIT_SYSTEM: i32 = 1;
@@ -43,19 +53,18 @@ impl StartErrors {
     }
 }
 
-/// Runs the server until it is stopped. `sources` are read again at every reload; `worker` runs in every forked process.
+/// Runs the server until it is stopped. `sources` are read again at every reload; `programs` run in the forked processes.
 /// The logger is installed already. Returns the exit code.
 #[must_use]
-pub fn run(sources: config::Sources, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> i32 {
+pub fn run(sources: config::Sources, settings: Settings, programs: Programs) -> i32 {
     let load: Load = Box::new(move || sources.load().map_err(|problems| problems.to_string()));
-    run_with(load, settings, worker)
+    run_with(load, settings, programs)
 }
 
-fn run_with(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> i32 {
-    match start(load, settings, worker) {
-        Ok((reactor, socket_files, pid_file)) => {
+fn run_with(load: Load, settings: Settings, programs: Programs) -> i32 {
+    match start(load, settings, programs) {
+        Ok(reactor) => {
             let code = reactor.run();
-            clean_up(&socket_files, pid_file.as_ref());
             if code == 0 {
                 log::info!("stopped");
             }
@@ -70,61 +79,110 @@ fn run_with(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) ->
     }
 }
 
-type Started = (Reactor, Vec<SocketFile>, Option<PidFile>);
-
 /// Everything up to the first fork.
-fn start(load: Load, settings: Settings, worker: Box<dyn ipc::WorkerMain>) -> Result<Started, StartErrors> {
-    logs::identify(logs::Role::Master, 1);
+fn start(load: Load, settings: Settings, programs: Programs) -> Result<Reactor, StartErrors> {
+    let predecessor = Predecessor::take().map_err(StartErrors::one)?;
+    logs::identify(logs::Role::Master, predecessor.as_ref().map_or(1, Predecessor::generation));
     let target = format!("{}:{}", settings.app.target.module, settings.app.target.callable);
     let pid = std::process::id();
     log::info!("rwsgi {} (pid {pid}) starts: Python application {target}", env!("CARGO_PKG_VERSION"));
+    let program = Program::of_this_process();
     if let Some(bits) = settings.server.umask {
         umask(Mode::from_bits_truncate(bits));
     }
     if let Err(error) = sys::process::become_subreaper() {
-        log::debug!("orphans of workers will not be reaped: {error}");
+        log::warn!("orphans cannot be adopted, so no worker can be forked from a template: {error}");
     }
-    let listeners = listeners::open(&settings.server).map_err(StartErrors)?;
-    let socket_files: Vec<_> = listeners.iter().filter_map(Listener::socket_file).cloned().collect();
-    let pid_file = match prepare(&settings, &socket_files) {
-        Ok(pid_file) => pid_file,
-        Err(errors) => {
-            clean_up(&socket_files, None);
-            return Err(errors);
-        }
-    };
-    for listener in &listeners {
+    let resources = acquire(&settings, program, predecessor)?;
+    for listener in &resources.listeners.listeners {
         log::info!("listening on {listener}");
     }
     sys::title::set(&format!("{}: master [{target}]", settings.server.process_name));
-    match Reactor::new(load, settings, worker, listeners) {
-        Ok(reactor) => Ok((reactor, socket_files, pid_file)),
-        Err(error) => {
-            clean_up(&socket_files, pid_file.as_ref());
-            Err(StartErrors::one(format_args!("the event loop cannot be set up: {error}")))
+    let left = Left::of(&resources);
+    Reactor::new(load, settings, programs, resources).map_err(|error| {
+        left.remove();
+        StartErrors::one(format_args!("the event loop cannot be set up: {error}"))
+    })
+}
+
+/// Opens listeners and control socket, writes the pid file, and gives the privileges up. Nothing is left behind when it
+/// fails.
+fn acquire(
+    settings: &Settings,
+    program: Program,
+    mut predecessor: Option<Predecessor>,
+) -> Result<Resources, StartErrors> {
+    let listeners = match &predecessor {
+        Some(predecessor) => listeners::reconcile(&predecessor.listeners, &settings.server),
+        None => listeners::open(&settings.server).map(|listeners| Reconciled {
+            bound: listeners.clone(),
+            listeners,
+            removed: Vec::new(),
+        }),
+    };
+    let mut listeners = listeners.map_err(StartErrors)?;
+    if let Some(predecessor) = &mut predecessor {
+        predecessor.listeners = std::mem::take(&mut listeners.removed);
+    }
+    let control = match predecessor.as_mut().and_then(|predecessor| predecessor.control.take()) {
+        Some((fd, path)) => Control::from_fd(fd, &path).map(Some),
+        None => Control::open(settings),
+    };
+    let control = control.unwrap_or_else(|problem| {
+        log::warn!("rwsgi ctl cannot be used: {problem}");
+        None
+    });
+    let notifier = Notifier::from_environment();
+    let mut resources = Resources { listeners, control, pid_file: None, notifier, program, predecessor };
+    match give_up_privileges(settings, &mut resources) {
+        Ok(()) => Ok(resources),
+        Err(problem) => {
+            Left::of(&resources).remove();
+            Err(StartErrors(vec![problem]))
         }
     }
 }
 
-/// Removes what the start has left in the file system.
-fn clean_up(socket_files: &[SocketFile], pid_file: Option<&PidFile>) {
-    socket_files.iter().for_each(SocketFile::remove);
-    if let Some(pid_file) = pid_file {
-        pid_file.remove();
+/// Writes the pid file, unless it still is the old master's, hands our files to the configured user and becomes it.
+fn give_up_privileges(settings: &Settings, resources: &mut Resources) -> Result<(), String> {
+    let server = &settings.server;
+    if let (Some(path), None) = (&server.pid_file, &resources.predecessor) {
+        resources.pid_file = Some(PidFile::create(path, &server.process_name)?);
     }
+    let mut files: Vec<_> =
+        resources.listeners.bound.iter().filter_map(Listener::socket_file).map(SocketFile::path).collect();
+    files.extend(resources.pid_file.as_ref().map(PidFile::path));
+    privileges::drop(server, &settings.log, &files)
 }
 
-/// Writes the pid file, hands our files to the configured user and becomes it.
-fn prepare(settings: &Settings, socket_files: &[SocketFile]) -> Result<Option<PidFile>, StartErrors> {
-    let pid_file = match &settings.server.pid_file {
-        Some(path) => Some(PidFile::create(path, &settings.server.process_name).map_err(StartErrors::one)?),
-        None => None,
-    };
-    let mut files: Vec<_> = socket_files.iter().map(SocketFile::path).collect();
-    files.extend(pid_file.as_ref().map(PidFile::path));
-    if let Err(problem) = privileges::drop(&settings.server, &settings.log, &files) {
-        clean_up(&[], pid_file.as_ref());
-        return Err(StartErrors::one(problem));
+/// What a start leaves in the file system.
+struct Left {
+    socket_files: Vec<SocketFile>,
+    pid_file: Option<PidFile>,
+    control: Option<OwnFile>,
+}
+
+impl Left {
+    fn of(resources: &Resources) -> Self {
+        let bound = resources.listeners.bound.iter();
+        Self {
+            socket_files: bound.filter_map(Listener::socket_file).cloned().collect(),
+            pid_file: resources.pid_file.clone(),
+            // That of an old master stays its own.
+            control: match resources.predecessor {
+                None => resources.control.as_ref().map(Control::file),
+                Some(_) => None,
+            },
+        }
     }
-    Ok(pid_file)
+
+    fn remove(&self) {
+        self.socket_files.iter().for_each(SocketFile::remove);
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.remove();
+        }
+        if let Some(control) = &self.control {
+            control.remove();
+        }
+    }
 }

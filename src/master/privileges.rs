@@ -1,10 +1,12 @@
 //! Becoming the configured user and group, for good.
 
 use std::ffi::CString;
-use std::fs::OpenOptions;
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::Path;
 
+use nix::sys::prctl::set_dumpable;
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setgroups, setuid};
 
 use crate::config::{Log, Server, Sink};
@@ -30,13 +32,15 @@ pub(super) fn drop(server: &Server, log: &Log, files: &[&Path]) -> Result<(), St
     for sink in [&log.file, &log.access] {
         if let Sink::File(path) = sink {
             // Made now, where the directory belongs to root.
-            OpenOptions::new()
+            let file = OpenOptions::new()
                 .create(true)
                 .append(true)
                 .mode(0o640)
                 .open(path)
                 .map_err(|error| format!("the log file {} cannot be opened: {error}", path.display()))?;
-            hand_over(path, owner, group)?;
+            if is_ours_to_give(path, &file) {
+                fchown(&file, owner, Some(group.as_raw())).map_err(|error| refuse(path, &error))?;
+            }
         }
     }
     let refused = |what: &str, errno| format!("server.user, server.group: {what} failed: {errno}");
@@ -53,7 +57,9 @@ pub(super) fn drop(server: &Server, log: &Log, files: &[&Path]) -> Result<(), St
     if !id.is_root() && setuid(Uid::from_raw(0)).is_ok() {
         return Err(format!("server.user = \"{}\": the privileges of root did not go away", user.name));
     }
-    Ok(())
+    // Giving privileges up makes a process unreadable even to its own user (PR_SET_DUMPABLE in prctl(2)): the master could
+    // not tell its workers' memory, nor a profiler their stacks.
+    set_dumpable(true).map_err(|errno| refused("prctl", errno))
 }
 
 /// Without privileges only the user and group that we are already will do.
@@ -64,7 +70,17 @@ fn stay(user: Option<Uid>, group: Gid) -> Result<(), String> {
     Err("server.user, server.group: only root can change to another user or group: start as root, or remove them".to_owned())
 }
 
+/// Whether no link leads from the path to the file, or to no file but a pipe or a terminal. A link may have been put there by
+/// somebody who would like to have what it leads to.
+fn is_ours_to_give(path: &Path, file: &File) -> bool {
+    let (Ok(opened), Ok(named)) = (file.metadata(), fs::symlink_metadata(path)) else { return false };
+    !opened.is_file() || (opened.dev(), opened.ino()) == (named.dev(), named.ino())
+}
+
 fn hand_over(path: &Path, owner: Option<u32>, group: Gid) -> Result<(), String> {
-    chown(path, owner, Some(group.as_raw()))
-        .map_err(|error| format!("{} cannot be handed to server.user: {error}", path.display()))
+    lchown(path, owner, Some(group.as_raw())).map_err(|error| refuse(path, &error))
+}
+
+fn refuse(path: &Path, error: &io::Error) -> String {
+    format!("{} cannot be handed to server.user: {error}", path.display())
 }

@@ -1,4 +1,4 @@
-//! Making a worker process: the fork, and what the child does before the worker's own code runs.
+//! Making a process: the fork, and what the child does before the worker's or template's own code runs.
 //!
 //! The child never returns into the master's code and never drops the master's objects: it ends by `_exit`.
 
@@ -7,60 +7,75 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Settings;
-use crate::ipc::{Channel, Seat, WorkerMain};
+use crate::ipc::{Channel, Programs, Scoreboard, Seat, TemplateSeat};
 use crate::log as logs;
 use crate::net::Listener;
 use crate::sys;
 use crate::sys::process::Fork;
 
-/// Exit code of a worker that the system refuses something.
+use super::notify;
+
+/// Exit code of a process that the system refuses something.
 const EXIT_SYSTEM: i32 = 1;
-/// Exit code of a worker that panicked (EX_SOFTWARE of sysexits.h).
+/// Exit code of a process that panicked (EX_SOFTWARE of sysexits.h).
 const EXIT_PANIC: i32 = 70;
 
-/// What a new worker is to be.
+/// What a new process is to be.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
     pub(super) generation: u32,
-    pub(super) slot: u32,
+    pub(super) role: Role,
     pub(super) settings: &'a Settings,
     pub(super) listeners: &'a [Listener],
-    pub(super) worker: &'a dyn WorkerMain,
+    pub(super) programs: &'a Programs,
     /// Descriptors of the master that the child closes.
     pub(super) masters: &'a [RawFd],
 }
 
-/// Forks a worker; in the master returns its process id and the master's end of the channel.
+/// What a process that we start is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A worker in this slot.
+    Worker(u32),
+    /// The template of its generation.
+    Template,
+}
+
+/// A process as its master holds it.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) pid: i32,
+    pub(super) channel: Channel,
+    pub(super) scoreboard: Scoreboard,
+}
+
+/// Forks a process.
 ///
 /// # Errors
-/// No process or no descriptor can be had now.
-pub(super) fn spawn(order: &Order<'_>) -> io::Result<(i32, Channel)> {
+/// No process, memory or descriptor can be had now.
+pub(super) fn spawn(order: &Order<'_>) -> io::Result<Spawned> {
     let (ours, theirs) = Channel::pair()?;
+    let scoreboard = Scoreboard::create(order.settings.workers.threads)?;
     let master = nix::unistd::getpid().as_raw();
     match sys::process::fork()? {
-        Fork::Parent(pid) => Ok((pid, ours)),
+        Fork::Parent(pid) => Ok(Spawned { pid, channel: ours, scoreboard }),
         Fork::Child => {
             drop(ours);
-            be_worker(order, theirs, master)
+            be_child(order, theirs, scoreboard, master)
         }
     }
 }
 
-fn be_worker(order: &Order<'_>, channel: Channel, master: i32) -> ! {
+fn be_child(order: &Order<'_>, channel: Channel, scoreboard: Scoreboard, master: i32) -> ! {
     if !sys::process::die_with_parent(master) {
         sys::exit_now(EXIT_PANIC);
     }
     sys::descriptors::close_in_child(order.masters);
+    notify::forget();
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        let (generation, slot) = (order.generation, order.slot);
-        sys::title::set(&format!("{}: worker {slot} gen {generation}", order.settings.server.process_name));
-        logs::identify(logs::Role::Worker(slot), generation);
-        if generation > 1 {
-            if let Err(error) = logs::reconfigure(&order.settings.log) {
-                log::warn!("[log] stays as it was: {error}");
-            }
-        }
-        // Of its own, so that a worker that closes a listener really gives it up.
+        let generation = order.generation;
+        identify(order);
+        // Of its own, so that a process that closes a listener really gives it up.
         let listeners = match order.listeners.iter().map(Listener::duplicate).collect() {
             Ok(listeners) => listeners,
             Err(error) => {
@@ -70,7 +85,37 @@ fn be_worker(order: &Order<'_>, channel: Channel, master: i32) -> ! {
         };
         let inherited: Vec<RawFd> = order.listeners.iter().map(|it| it.as_fd().as_raw_fd()).collect();
         sys::descriptors::close_in_child(&inherited);
-        order.worker.run(Seat { generation, slot, settings: order.settings.clone(), listeners, channel })
+        let settings = order.settings.clone();
+        match order.role {
+            Role::Worker(slot) => {
+                let seat = Seat { generation, slot, settings, listeners, channel, scoreboard };
+                order.programs.worker.run(seat)
+            }
+            Role::Template => {
+                let seat = TemplateSeat { generation, settings, listeners, channel, scoreboard, master };
+                order.programs.template.run(seat)
+            }
+        }
     }));
     sys::exit_now(ran.unwrap_or(EXIT_PANIC))
+}
+
+/// Says who it is, in the list of processes and in the log.
+fn identify(order: &Order<'_>) {
+    let (name, generation) = (&order.settings.server.process_name, order.generation);
+    match order.role {
+        Role::Worker(slot) => {
+            sys::title::set(&format!("{name}: worker {slot} gen {generation}"));
+            logs::identify(logs::Role::Worker(slot), generation);
+        }
+        Role::Template => {
+            sys::title::set(&format!("{name}: template gen {generation}"));
+            logs::identify(logs::Role::Template, generation);
+        }
+    }
+    if generation > 1 {
+        if let Err(error) = logs::reconfigure(&order.settings.log) {
+            log::warn!("[log] stays as it was: {error}");
+        }
+    }
 }

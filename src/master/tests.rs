@@ -14,9 +14,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::*;
 use crate::config::{
-    App, Forwarded, Http, Log, LogFormat, Proxy, ProxyProtocol, Server, Sink, Target, Trusted, User, Workers,
+    App, Forwarded, Http, Log, LogFormat, Preload, Proxy, ProxyProtocol, Server, Sink, Target, Trusted, User,
+    Workers,
 };
-use crate::ipc::{FromWorker, Seat, ToWorker, WorkerMain};
+use crate::ipc::{FromWorker, Programs, Seat, TemplateMain, TemplateSeat, ToWorker, WorkerMain};
 use crate::net::Bind;
 
 const DIRECTORY: &str = "RWSGI_TEST_MASTER_DIRECTORY";
@@ -32,6 +33,7 @@ fn settings(directory: &Path) -> Settings {
             pythonpath: Vec::new(),
             environment: Vec::new(),
             mount: String::new(),
+            preload: Preload::Never,
         },
         server: Server {
             bind: vec![Bind::Unix(directory.join("x.sock"))],
@@ -44,7 +46,13 @@ fn settings(directory: &Path) -> Settings {
             pid_file: Some(directory.join("pid")),
             process_name: "rwsgi".to_owned(),
         },
-        workers: Workers { count: 2, threads: 1, boot_timeout: 60 * second, graceful_timeout: 5 * second },
+        workers: Workers {
+            count: 2,
+            threads: 1,
+            boot_timeout: 60 * second,
+            graceful_timeout: 5 * second,
+            ..Settings::for_tests().workers
+        },
         http: Http {
             keep_alive: second,
             header_timeout: second,
@@ -74,6 +82,7 @@ fn settings(directory: &Path) -> Settings {
             access_exclude: Vec::new(),
             slow_request: None,
         },
+        ..Settings::for_tests()
     }
 }
 
@@ -96,7 +105,8 @@ fn runs_a_master() {
             Ok(reloaded.clone())
         }
     };
-    let code = run_with(Box::new(load), initial, Box::new(worker));
+    let programs = Programs { worker: Box::new(worker), template: Box::new(NoTemplate) };
+    let code = run_with(Box::new(load), initial, programs);
     sys::exit_now(code);
 }
 
@@ -240,8 +250,8 @@ fn workers_come_and_go_with_ttin_and_ttou() {
     master.wait_for("@ drained gen=1 slot=2");
     master.signal(libc::SIGUSR1);
     master.wait_for("@ reopened");
-    master.signal(libc::SIGUSR2);
-    master.wait_for("SIGUSR2 is ignored");
+    master.signal(libc::SIGWINCH);
+    master.wait_for("SIGWINCH is ignored");
     master.signal(libc::SIGQUIT);
     assert_eq!(master.end().0, Some(0));
 }
@@ -315,6 +325,16 @@ impl Talker {
     }
 }
 
+/// These masters fork their workers themselves.
+#[derive(Debug)]
+struct NoTemplate;
+
+impl TemplateMain for NoTemplate {
+    fn run(&self, _: TemplateSeat) -> i32 {
+        9
+    }
+}
+
 impl WorkerMain for Talker {
     fn run(&self, seat: Seat) -> i32 {
         let Ok(signals) = sys::signals::install_worker_handlers() else { return 9 };
@@ -343,6 +363,7 @@ impl WorkerMain for Talker {
                     return 0;
                 }
                 Ok(Some(ToWorker::ReopenLogs)) => Self::tell(&seat, "reopened"),
+                Ok(Some(ToWorker::Check | ToWorker::Dump)) => {}
                 Ok(None) => return 9,
                 Err(_) => {}
             }

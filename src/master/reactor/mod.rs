@@ -1,0 +1,606 @@
+//! The master's event loop: signals, channels, commands and deadlines in, the supervisor's actions out.
+//!
+//! Actions and the events that answer them are worked off first in, first out, before the next event is looked at. What
+//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`.
+
+mod commands;
+mod succession;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::signal::{
+    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::config::Settings;
+use crate::ipc::{FromTemplate, FromWorker, Programs};
+use crate::log as logs;
+use crate::net::{Listener, SocketFile};
+use crate::sys;
+use crate::sys::process::ExitStatus;
+
+use super::Load;
+use super::control::Control;
+use super::forensics::OutOfMemory;
+use super::generations::{Generation, Generations};
+use super::listeners::{self, Reconciled};
+use super::notify::Notifier;
+use super::pid_file::PidFile;
+use super::processes::{Message, Process, Processes};
+use super::spawn::{self, Order, Role};
+use super::supervisor::{Action, Death, Event, Plan, ProcessId, Signal, Stop, Supervisor};
+use super::upgrade::{Predecessor, Program, Upgrade};
+
+use commands::Commands;
+
+const SIGNALS_TOKEN: Token = Token(usize::MAX - 1);
+/// The control socket has this token and those that follow; processes are far below.
+const CONTROL_TOKEN: usize = usize::MAX / 2;
+/// Events taken from the kernel at once; more wait for the next turn.
+const EVENTS_MAX: usize = 256;
+/// How often heartbeats are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The loop and everything it owns.
+pub(super) struct Reactor {
+    poll: Poll,
+    signals: Signals,
+    /// Descriptors of the poll and of the signals, closed in every child.
+    own_descriptors: Vec<RawFd>,
+    supervisor: Supervisor,
+    processes: Processes,
+    generations: Generations,
+    programs: Programs,
+    load: Load,
+    queue: VecDeque<Action>,
+    out_of_memory: OutOfMemory,
+    next_look: Instant,
+    next_watchdog: Option<Instant>,
+    notifier: Notifier,
+    control: Option<Control>,
+    commands: Commands,
+    pid_file: Option<PidFile>,
+    /// How to start a new master.
+    program: Program,
+    /// A new master that is being started, or has taken over.
+    upgrade: Option<Upgrade>,
+    /// The new master has taken over and is gone; what is in the file system is still its own.
+    is_succeeded: bool,
+    /// The old master, until it has given way.
+    predecessor: Option<Predecessor>,
+    /// Files of the listeners that this process has bound although it is not in charge yet.
+    bound_files: Vec<SocketFile>,
+    /// Files of listeners that are closed already, since the server stops.
+    socket_files: Vec<SocketFile>,
+    is_stopping: bool,
+    /// The highest generation that has served in full.
+    has_served: u32,
+    exit_code: Option<i32>,
+}
+
+/// What the master has made of its surroundings before the first fork.
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) listeners: Reconciled,
+    pub(super) control: Option<Control>,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) notifier: Notifier,
+    pub(super) program: Program,
+    pub(super) predecessor: Option<Predecessor>,
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reactor").field("supervisor", &self.supervisor).finish_non_exhaustive()
+    }
+}
+
+impl Reactor {
+    /// Sets the loop up. Nothing is spawned before [`Reactor::run`].
+    ///
+    /// # Errors
+    /// Out of descriptors.
+    pub(super) fn new(
+        load: Load,
+        settings: Settings,
+        programs: Programs,
+        resources: Resources,
+    ) -> io::Result<Self> {
+        let Resources { listeners, mut control, pid_file, notifier, program, predecessor } = resources;
+        let first_generation = predecessor.as_ref().map_or(1, Predecessor::generation);
+        let before = sys::descriptors::list_open()?;
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([
+            SIGHUP, SIGTERM, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTTIN, SIGTTOU, SIGCHLD,
+        ])?;
+        poll.registry().register(&mut signals, SIGNALS_TOKEN, Interest::READABLE)?;
+        let mut own_descriptors = sys::descriptors::list_open()?;
+        own_descriptors.retain(|fd| !before.contains(fd));
+        own_descriptors.extend(notifier.descriptor());
+        // A new master leaves the clients of the socket that it was passed to the old one until it is in charge.
+        if let (Some(control), None) = (&mut control, &predecessor) {
+            control.register(poll.registry(), CONTROL_TOKEN)?;
+        }
+        let now = Instant::now();
+        let (supervisor, actions) = Supervisor::start(Plan::from(&settings), first_generation, now);
+        let mut generations = Generations::default();
+        let bound_files = listeners.bound.iter().filter_map(Listener::socket_file).cloned().collect();
+        let listeners = listeners.listeners;
+        let generation = Generation { settings, listeners, is_announced: true };
+        generations.insert(first_generation, generation);
+        let reactor = Self {
+            poll,
+            signals,
+            own_descriptors,
+            supervisor,
+            processes: Processes::default(),
+            generations,
+            programs,
+            load,
+            queue: actions.into(),
+            out_of_memory: OutOfMemory::watch(),
+            next_look: now,
+            next_watchdog: notifier.watchdog_interval().map(|_| now),
+            notifier,
+            control,
+            commands: Commands::new(now),
+            pid_file,
+            program,
+            upgrade: None,
+            is_succeeded: false,
+            predecessor,
+            bound_files,
+            socket_files: Vec::new(),
+            is_stopping: false,
+            has_served: 0,
+            exit_code: None,
+        };
+        reactor.watch_predecessor()?;
+        Ok(reactor)
+    }
+
+    /// Runs until the last process is gone; returns the exit code. What the server has left in the file system is removed,
+    /// unless it belongs to another master.
+    pub(super) fn run(mut self) -> i32 {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        self.work_off();
+        loop {
+            if let Some(code) = self.exit_code {
+                self.clean_up();
+                return code;
+            }
+            if let Err(error) = self.poll.poll(&mut events, Some(self.patience())) {
+                // After a stop (SIGSTOP) there may be messages that have waited longer than what is due now.
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                log::error!("the master cannot wait for events: {error}");
+                events.clear();
+            }
+            // Signals first: workers that a terminal's interrupt has ended are no crash.
+            if events.iter().any(|event| event.token() == SIGNALS_TOKEN) {
+                self.take_signals();
+            }
+            for event in &events {
+                if self.control.as_ref().is_some_and(|control| control.owns(event.token())) {
+                    self.take_commands(event);
+                } else if event.token() != SIGNALS_TOKEN {
+                    self.take_messages(ProcessId(event.token().0 as u64));
+                }
+            }
+            self.turn_succession();
+            self.reap();
+            self.look();
+            self.tell(Event::Tick);
+        }
+    }
+
+    /// How long nothing is due.
+    fn patience(&self) -> Duration {
+        let deadlines = [
+            self.supervisor.next_deadline(),
+            self.control.as_ref().and_then(Control::next_deadline),
+            self.commands.next_deadline(),
+            self.upgrade.as_ref().and_then(Upgrade::deadline),
+            self.next_watchdog,
+        ];
+        let next = deadlines.into_iter().flatten().min().map_or(self.next_look, |at| at.min(self.next_look));
+        next.saturating_duration_since(Instant::now())
+    }
+
+    fn clean_up(&mut self) {
+        if self.predecessor.is_some() {
+            return self.bound_files.iter().for_each(SocketFile::remove);
+        }
+        if !self.is_in_charge() {
+            return;
+        }
+        self.socket_files.extend(self.generations.socket_files());
+        self.socket_files.iter().for_each(SocketFile::remove);
+        if let Some(pid_file) = &self.pid_file {
+            pid_file.remove();
+        }
+        if let Some(control) = &self.control {
+            control.remove_file();
+        }
+    }
+
+    fn take_signals(&mut self) {
+        let signals: Vec<i32> = self.signals.pending().collect();
+        let stops = |signal: &&i32| [SIGTERM, SIGINT, SIGQUIT].contains(*signal);
+        for &signal in signals.iter().filter(stops) {
+            let (how, reason) = match signal {
+                SIGTERM => (Stop::Graceful, "SIGTERM"),
+                SIGINT => (Stop::Quick, "SIGINT"),
+                _ => (Stop::Quick, "SIGQUIT"),
+            };
+            self.stop(how, reason);
+        }
+        for &signal in signals.iter().filter(|signal| !stops(signal)) {
+            match signal {
+                SIGHUP => match &self.upgrade {
+                    Some(upgrade) => upgrade.refuse("SIGHUP"),
+                    // Problems are in the log.
+                    None => drop(self.reload()),
+                },
+                SIGTTIN => self.tell(Event::ScaleUp),
+                SIGTTOU => self.tell(Event::ScaleDown),
+                SIGUSR1 => self.reopen_logs(),
+                SIGUSR2 => self.upgrade(),
+                SIGWINCH => self.retire(),
+                // SIGCHLD: children are reaped in every turn.
+                _ => {}
+            }
+        }
+    }
+
+    fn stop(&mut self, how: Stop, reason: &'static str) {
+        if how != Stop::Handover {
+            if self.is_in_charge() {
+                self.notifier.stopping();
+            }
+            if let Some(upgrade) = &mut self.upgrade {
+                upgrade.stop();
+            }
+        }
+        self.is_stopping = true;
+        self.tell(Event::Stop { how, reason });
+        // The workers take what waits; later clients are to be refused at once and not left waiting for the end.
+        self.socket_files.extend(self.generations.close_listeners());
+    }
+
+    fn reopen_logs(&mut self) {
+        if let Err(error) = logs::reopen() {
+            log::error!("the log file cannot be reopened: {error}; the old one stays in use");
+        }
+        self.tell(Event::ReopenLogs);
+    }
+
+    /// Begins to boot the generation that is returned.
+    ///
+    /// # Errors
+    /// Why not; also in the log.
+    fn reload(&mut self) -> Result<u32, String> {
+        let serving = self.supervisor.serving_generation();
+        match self.prepare_reload(serving) {
+            Ok((plan, generation)) => {
+                let number = self.supervisor.next_generation();
+                self.generations.insert(number, generation);
+                if self.is_in_charge() {
+                    self.notifier.reloading();
+                }
+                self.tell(Event::Reload(plan));
+                Ok(number)
+            }
+            Err(problems) => {
+                self.commands.counters.reloads_failed += 1;
+                problems.lines().for_each(|line| log::error!("{line}"));
+                log::error!("reload refused: generation {serving} keeps serving");
+                Err(problems)
+            }
+        }
+    }
+
+    /// Reads the configuration again and binds what is new in it.
+    fn prepare_reload(&self, serving: u32) -> Result<(Plan, Generation), String> {
+        if self.is_stopping {
+            return Err("the server stops".to_owned());
+        }
+        if self.upgrade.is_some() {
+            return Err("an upgrade is under way: reload when it is over".to_owned());
+        }
+        let settings = (self.load)()?;
+        let current = self.generation(serving).map_err(|error| error.to_string())?;
+        warn_of_fixed(&current.settings, &settings);
+        let open: Vec<Listener> = self.generations.listeners().cloned().collect();
+        let reconciled =
+            listeners::reconcile(&open, &settings.server).map_err(|problems| problems.join("\n"))?;
+        // Compared with everything that is open; what a reload that is under way has bound may not serve yet.
+        let moves_listeners = reconciled.moves() || self.supervisor.pending_generation().is_some();
+        let plan = Plan { moves_listeners, ..Plan::from(&settings) };
+        Ok((plan, Generation { settings, listeners: reconciled.listeners, is_announced: false }))
+    }
+
+    /// Reads everything that a process has sent.
+    fn take_messages(&mut self, id: ProcessId) {
+        while let Some(message) = self.processes.receive(id, self.poll.registry()) {
+            match message {
+                Message::Worker(message) => self.take_worker_message(id, message),
+                Message::Template(message) => self.take_template_message(id, message),
+            }
+        }
+    }
+
+    fn take_worker_message(&mut self, id: ProcessId, message: FromWorker) {
+        match message {
+            FromWorker::Ready => self.tell(Event::Ready(id)),
+            FromWorker::BootFailed { exit_code, summary, traceback } => {
+                self.tell(Event::BootFailed { id, exit_code, summary, traceback });
+            }
+            FromWorker::Recycle { reason, stuck } => self.tell(Event::Recycle { id, reason, stuck }),
+            FromWorker::Checked { failure } => self.tell(Event::Checked { id, failure }),
+            FromWorker::Dumped { text } => self.dumped(id, &text),
+        }
+    }
+
+    fn take_template_message(&mut self, id: ProcessId, message: FromTemplate) {
+        match message {
+            FromTemplate::Ready => self.tell(Event::TemplateReady(id)),
+            FromTemplate::Unsafe { report } => self.tell(Event::TemplateUnsafe { id, report }),
+            FromTemplate::BootFailed { exit_code, summary, traceback } => {
+                self.tell(Event::BootFailed { id, exit_code, summary, traceback });
+            }
+            FromTemplate::Forked { id: worker, pid } => {
+                let worker = ProcessId(worker);
+                let ended = self.processes.forked(worker, pid);
+                self.tell(Event::Started { id: worker, pid });
+                if let Some(status) = ended {
+                    self.bury(worker, status);
+                }
+            }
+            FromTemplate::ForkFailed { id: worker, error } => {
+                let worker = ProcessId(worker);
+                self.processes.forget(worker, self.poll.registry());
+                self.tell(Event::SpawnFailed { id: worker, error });
+            }
+        }
+    }
+
+    /// Takes note of every child that has ended; orphans that were handed to us go without a word.
+    fn reap(&mut self) {
+        while let Some((pid, status)) = sys::process::reap() {
+            if self.processes.find(pid).is_none() {
+                // A template may have told of it already.
+                for template in self.processes.templates() {
+                    self.take_messages(template);
+                }
+            }
+            match self.processes.find(pid) {
+                Some(id) => self.bury(id, status),
+                None if self.bury_successor(pid, status) => {}
+                None => self.processes.remember(pid, status),
+            }
+        }
+    }
+
+    fn bury(&mut self, id: ProcessId, status: ExitStatus) {
+        // Its last words may explain its end.
+        self.take_messages(id);
+        self.dumped(id, "it has ended");
+        let Some(process) = self.processes.remove(id, self.poll.registry()) else { return };
+        if process.role == Role::Template {
+            self.processes.forget_asked_of(id, self.poll.registry());
+        }
+        let death = self.death(&process, status);
+        self.tell(Event::Exited { id, death });
+    }
+
+    /// What can be found out about how a process has ended.
+    fn death(&mut self, process: &Process, status: ExitStatus) -> Death {
+        let was_killed = status == ExitStatus::Signal(SIGKILL) && !process.killed;
+        let crashed = matches!(status, ExitStatus::Signal(_));
+        let tasks = process.scoreboard.tasks();
+        let doing = tasks.iter().map(|task| {
+            let (method, path, age) = (&task.method, &task.path, task.age.as_secs_f64());
+            format!("{method} {path} for {age:.1} s")
+        });
+        Death {
+            status,
+            by: if was_killed { self.out_of_memory.killer() } else { None },
+            doing: doing.collect(),
+            stacks: if crashed { process.scoreboard.crash_text() } else { None },
+        }
+    }
+
+    /// What is due from time to time; heartbeats are looked at once a second.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if let Some(control) = &mut self.control {
+            control.tick(now);
+        }
+        self.finish_dumps();
+        if self.next_watchdog.is_some_and(|at| at <= now) {
+            self.notifier.watchdog();
+            self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);
+        }
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_EVERY;
+        self.processes.send_unsent();
+        for event in self.processes.silent(now) {
+            self.tell(event);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let serving = self.supervisor.serving_generation();
+        let actions = self.supervisor.handle(Instant::now(), event);
+        self.queue.extend(actions);
+        let now_serving = self.supervisor.serving_generation();
+        if now_serving != serving {
+            self.adopt_generation(now_serving);
+        }
+        // Before the log tells of it, a discarded generation has left nothing behind.
+        self.forget_generations();
+        self.work_off();
+        self.forget_generations();
+    }
+
+    fn forget_generations(&mut self) {
+        let serving = self.supervisor.serving_generation();
+        let pending = self.supervisor.pending_generation();
+        self.generations.retain(|number| number == serving || Some(number) == pending);
+    }
+
+    /// The master's own log follows the settings of the generation that serves.
+    fn adopt_generation(&mut self, number: u32) {
+        logs::identify(logs::Role::Master, number);
+        self.generations.announce(number);
+        if let Some(generation) = self.generations.get(number) {
+            if let Err(error) = logs::reconfigure(&generation.settings.log) {
+                log::error!("[log] stays as it was in the master: {error}");
+            }
+            listeners::adjust(&generation.listeners, &generation.settings.server);
+        }
+    }
+
+    fn work_off(&mut self) {
+        while let Some(action) = self.queue.pop_front() {
+            match action {
+                Action::Spawn { id, generation, slot, template: Some(template) } => {
+                    self.count_spawn(generation);
+                    if let Err(error) = self.ask(id, generation, slot, template) {
+                        self.answer(Event::SpawnFailed { id, error: error.to_string() });
+                    }
+                }
+                Action::Spawn { id, generation, slot, template: None } => {
+                    self.count_spawn(generation);
+                    self.spawn(id, generation, Role::Worker(slot));
+                }
+                Action::SpawnTemplate { id, generation } => self.spawn(id, generation, Role::Template),
+                Action::Send { id, message } => self.processes.send(id, message),
+                Action::CloseTemplate { id } => self.processes.close(id, self.poll.registry()),
+                Action::Kill { id, signal } => {
+                    let signal = match signal {
+                        Signal::Interrupt => SIGINT,
+                        Signal::Kill => SIGKILL,
+                    };
+                    self.processes.signal(id, signal);
+                }
+                Action::Log { level, text } => log::log!(level, "{text}"),
+                Action::ReloadOver { generation, outcome } => {
+                    self.notify_ready();
+                    self.reload_over(generation, outcome);
+                }
+                Action::Serving { generation } => {
+                    self.has_served = generation;
+                    match &mut self.predecessor {
+                        Some(predecessor) => predecessor.tell_serving(),
+                        None => self.notify_ready(),
+                    }
+                }
+                Action::Exit { code } => self.exit_code = Some(code),
+            }
+        }
+    }
+
+    fn count_spawn(&mut self, generation: u32) {
+        if generation <= self.has_served {
+            self.commands.counters.restarts += 1;
+        }
+    }
+
+    /// Whether this is the master that the service manager knows.
+    fn is_in_charge(&self) -> bool {
+        let has_handed_over = self.is_succeeded || self.upgrade.as_ref().is_some_and(Upgrade::is_over);
+        self.predecessor.is_none() && !has_handed_over
+    }
+
+    /// Nothing unless it is true: a reload that gives way to a newer one or to a stop is over, but nothing is ready.
+    fn notify_ready(&self) {
+        if !self.is_in_charge() || self.is_stopping || self.supervisor.pending_generation().is_some() {
+            return;
+        }
+        let (serving, count) = (self.supervisor.serving_generation(), self.supervisor.count());
+        self.notifier.ready(&format!("generation {serving} serves with {count} workers"));
+    }
+
+    /// Answers an action; what follows from that is worked off in turn.
+    fn answer(&mut self, event: Event) {
+        let actions = self.supervisor.handle(Instant::now(), event);
+        self.queue.extend(actions);
+    }
+
+    fn ask(&mut self, id: ProcessId, generation: u32, slot: u32, template: ProcessId) -> io::Result<()> {
+        let threads = self.generation(generation)?.settings.workers.threads;
+        self.processes.ask(id, slot, template, threads, self.poll.registry())
+    }
+
+    fn spawn(&mut self, id: ProcessId, generation: u32, role: Role) {
+        let event = match self.try_spawn(id, generation, role) {
+            Ok(pid) => Event::Started { id, pid },
+            Err(error) => Event::SpawnFailed { id, error: error.to_string() },
+        };
+        self.answer(event);
+    }
+
+    fn try_spawn(&mut self, id: ProcessId, generation: u32, role: Role) -> io::Result<i32> {
+        let Generation { settings, listeners, .. } = self.generation(generation)?;
+        let mut masters = self.descriptors();
+        // Those of other generations: a removed one would stay open in this one's workers with nobody to accept from it.
+        let others = self.generations.listeners().filter(|it| !listeners.iter().any(|own| own.is_same(it)));
+        masters.extend(others.map(|it| it.as_fd().as_raw_fd()));
+        masters.sort_unstable();
+        masters.dedup();
+        let spawned = spawn::spawn(&Order {
+            generation,
+            role,
+            settings,
+            listeners,
+            programs: &self.programs,
+            masters: &masters,
+        })?;
+        let pid = spawned.pid;
+        if let Err(error) = self.processes.add(id, role, generation, spawned, self.poll.registry()) {
+            log::error!("the process with pid {pid} cannot be watched: {error}");
+        }
+        Ok(pid)
+    }
+
+    /// What belongs to the master alone.
+    fn descriptors(&self) -> Vec<RawFd> {
+        let mut descriptors = self.own_descriptors.clone();
+        descriptors.extend(self.processes.descriptors());
+        descriptors.extend(self.control.iter().flat_map(Control::descriptors));
+        descriptors.extend(self.upgrade.as_ref().map(AsRawFd::as_raw_fd));
+        descriptors.extend(self.predecessor.iter().flat_map(Predecessor::descriptors));
+        descriptors
+    }
+
+    fn generation(&self, number: u32) -> io::Result<&Generation> {
+        let gone = || io::Error::other("the settings of its generation are gone");
+        self.generations.get(number).ok_or_else(gone)
+    }
+}
+
+/// Tells which changed settings a reload cannot apply.
+fn warn_of_fixed(old: &Settings, new: &Settings) {
+    let control = old.control_socket != new.control_socket;
+    let (old, new) = (&old.server, &new.server);
+    let changed = [
+        ("server.user", old.user != new.user),
+        ("server.group", old.group != new.group),
+        ("server.umask", old.umask != new.umask),
+        ("server.pid_file", old.pid_file != new.pid_file),
+        ("control.socket", control),
+    ];
+    for (name, _) in changed.iter().filter(|(_, changed)| *changed) {
+        log::warn!("{name} has changed: it takes effect at the next restart");
+    }
+}
