@@ -37,6 +37,31 @@ fn check_imports_the_application() {
 }
 
 #[test]
+fn check_tells_what_does_not_survive_a_fork() {
+    let builder = Builder::new("function");
+    let file = builder.write();
+    let outcome = run(&root(), &["check", "--fork", "-c", file.to_str().unwrap()]);
+    outcome.expect_code(0);
+    assert!(
+        outcome.stdout.contains("fork: safe (no threads, no connections after import)"),
+        "{}",
+        outcome.stdout
+    );
+    let builder = Builder::new("unsafe_to_fork");
+    let file = builder.write();
+    let outcome = run(&root(), &["check", "--fork", "-c", file.to_str().unwrap()]);
+    outcome.expect_code(0);
+    for line in [
+        "fork: not safe: ",
+        "thread metrics-exporter: ",
+        "connection 127.0.0.1:",
+        "listening socket 127.0.0.1:",
+    ] {
+        assert!(outcome.stdout.contains(line), "{line} in {}", outcome.stdout);
+    }
+}
+
+#[test]
 fn defaults_are_a_configuration_that_only_lacks_a_target() {
     let outcome = run(&root(), &["defaults"]);
     outcome.expect_code(0);

@@ -10,6 +10,15 @@ use nix::unistd::Pid;
 use crate::client::Client;
 use crate::harness::Builder;
 
+/// Lets the clients end also when the test fails; they would ask for ever.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn worker_killed_under_load_loses_only_its_own_requests() {
     let server = Builder::new("crash").with("workers.count", "2").start();
@@ -18,6 +27,7 @@ fn worker_killed_under_load_loses_only_its_own_requests() {
     let answered = AtomicUsize::new(0);
     let (sender, progress) = mpsc::channel();
     thread::scope(|scope| {
+        let _end = StopAtEnd(&stop);
         let clients: Vec<_> = (0..8)
             .map(|_| {
                 let (server, stop, answered, victim, sender) =
@@ -80,10 +90,25 @@ fn replacement_serves() {
 #[test]
 fn application_that_exits_is_answered_and_replaced() {
     let server = Builder::new("system_exit").start();
-    let first = server.get("/").expect(200).text();
+    let mut idle = server.connect();
+    let first = idle.get("/").expect(200).text();
     server.get("/exit").expect(500);
     server.wait_for("the application had enough");
-    server.wait_for("starting a replacement");
+    server.wait_for("is to be replaced: the application asked to exit (SystemExit)");
+    // The worker drains, so its replacement serves already.
+    idle.expect_end();
+    assert_ne!(server.get("/").expect(200).text(), first);
+}
+
+#[test]
+fn worker_that_is_sent_sigterm_serves_until_its_replacement_does() {
+    let server = Builder::new("system_exit").start();
+    let mut idle = server.connect();
+    let first = idle.get("/").expect(200).text();
+    kill(Pid::from_raw(first.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
+    server.wait_for("is to be replaced: it was sent SIGTERM");
+    server.get("/").expect(200);
+    idle.expect_end();
     assert_ne!(server.get("/").expect(200).text(), first);
 }
 

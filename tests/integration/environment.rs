@@ -88,6 +88,24 @@ fn environment_variables_and_python_paths() {
 }
 
 #[test]
+fn package_of_the_application_named_rwsgi_is_imported_and_not_the_servers_module() {
+    let application = "from rwsgi.answers import answer\ndef application(environ, start_response):\n    \
+                       start_response('200 OK', [])\n    return [answer]\n";
+    for (file, target) in [("wsgi.py", "wsgi"), ("rwsgi/wsgi.py", "rwsgi.wsgi")] {
+        let builder = Builder::new(target);
+        let folder = builder.path("site");
+        fs::create_dir_all(folder.join("rwsgi")).unwrap();
+        fs::write(folder.join("rwsgi/answers.py"), "answer = b'its own'\n").unwrap();
+        fs::write(folder.join(file), application).unwrap();
+        // Without it a folder is no package but to whom it is named as the target.
+        if target == "wsgi" {
+            fs::write(folder.join("rwsgi/__init__.py"), "").unwrap();
+        }
+        assert_eq!(builder.directory(&folder).start().get("/").expect(200).text(), "its own", "{target}");
+    }
+}
+
+#[test]
 fn virtual_environment_is_the_one_of_the_application() {
     let environment = tools::virtual_environment();
     let server = Builder::new("interpreter").packages().start();

@@ -50,6 +50,8 @@ pub(crate) struct Builder {
     activation: bool,
     listen: bool,
     within: Vec<String>,
+    variables: Vec<(String, String)>,
+    program: PathBuf,
 }
 
 impl Builder {
@@ -62,6 +64,8 @@ impl Builder {
             activation: false,
             listen: true,
             within: Vec::new(),
+            variables: Vec::new(),
+            program: binary(),
         };
         builder
             .with("app.target", &quoted(target))
@@ -107,6 +111,18 @@ impl Builder {
     /// Starts the program through another, which must become it (`exec`).
     pub(crate) fn within(mut self, command: &[&str]) -> Self {
         self.within = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs another file than the one that cargo built, such as a copy that a test replaces.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
         self
     }
 
@@ -164,15 +180,16 @@ impl Builder {
             script.push_str("export LISTEN_FDS=1 LISTEN_PID=$$; ");
         }
         script.push_str("exec \"$@\"");
-        command.args(["-c", &script, "sh"]).args(&self.within).arg(binary()).arg("-c").arg(&config);
+        command.args(["-c", &script, "sh"]).args(&self.within).arg(&self.program).arg("-c").arg(&config);
         scrub(&mut command);
+        command.envs(self.variables);
         let program = Program::spawn(command);
         Server { program, address, directory: self.directory, config }
     }
 }
 
 /// Takes out of the environment what could change the behaviour of a server under test.
-fn scrub(command: &mut Command) {
+pub(crate) fn scrub(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("RWSGI_") || name.starts_with("PYTHON") || name == "VIRTUAL_ENV" {
@@ -233,6 +250,8 @@ pub(crate) struct Program {
     pub(crate) stdout: Option<std::process::ChildStdout>,
     exit: Mutex<mpsc::Receiver<ExitStatus>>,
     status: Option<ExitStatus>,
+    /// Its process group, which is named for the first process.
+    group: i32,
 }
 
 impl Program {
@@ -244,7 +263,7 @@ impl Program {
         let stdout = child.stdout.take();
         let (sender, exit) = mpsc::channel();
         thread::spawn(move || report_exit(child, &sender));
-        Self { pid, log, stdout, exit: Mutex::new(exit), status: None }
+        Self { pid, log, stdout, exit: Mutex::new(exit), status: None, group: pid }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -273,6 +292,29 @@ impl Program {
             .unwrap_or_else(|| panic!("the program does not end; its log:\n{}", self.log.text()))
     }
 
+    /// The first process has ended well and `pid`, no child of the test, has taken its place.
+    #[track_caller]
+    pub(crate) fn follow(&mut self, pid: i32) {
+        if self.pid == self.group {
+            assert_eq!(
+                self.wait().code(),
+                Some(0),
+                "the end of the old master; the log:\n{}",
+                self.log.text()
+            );
+        }
+        self.pid = pid;
+    }
+
+    /// Whether it ends in time. The end of a process that is no child of the test shows by its standard error.
+    fn ends_within(&mut self, patience: Duration) -> bool {
+        if self.pid == self.group {
+            self.wait_within(patience).is_some()
+        } else {
+            self.log.wait_closed(patience)
+        }
+    }
+
     fn wait_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.exit.lock().unwrap().recv_timeout(patience).ok();
@@ -283,16 +325,16 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let mut stopped = self.status.is_some();
+        let mut stopped = self.ends_within(Duration::ZERO);
         if !stopped {
             // It may have ended in this very moment.
             kill(Pid::from_raw(self.pid), Signal::SIGTERM).ok();
-            stopped = self.wait_within(PATIENCE).is_some();
+            stopped = self.ends_within(PATIENCE);
         }
-        let survivors = process::group(self.pid);
+        let survivors = process::group(self.group);
         if !survivors.is_empty() {
             // They may have ended in this very moment.
-            killpg(Pid::from_raw(self.pid), Signal::SIGKILL).ok();
+            killpg(Pid::from_raw(self.group), Signal::SIGKILL).ok();
         }
         if !thread::panicking() {
             assert!(stopped, "the program does not stop on SIGTERM; its log:\n{}", self.log.text());
@@ -419,16 +461,22 @@ impl Server {
         self.program.signal(signal);
     }
 
-    /// The worker processes.
+    /// The worker processes; a template is none.
     pub(crate) fn workers(&self) -> Vec<process::Process> {
-        process::children(self.program.pid)
+        let mut children = process::children(self.program.pid);
+        children.retain(|process| !process.title.contains(": template"));
+        children
     }
 
     /// Stops gracefully and insists on exit code 0.
     #[track_caller]
     pub(crate) fn stop(&mut self) {
         self.signal(Signal::SIGTERM);
-        self.expect_exit(0);
+        if self.program.pid == self.program.group {
+            self.expect_exit(0);
+        } else {
+            assert!(self.program.ends_within(PATIENCE), "the server does not stop; its log:\n{}", self.log());
+        }
     }
 
     /// Waits for the end of the master and insists on its exit code.

@@ -1,6 +1,7 @@
 //! SIGHUP under load: new code takes over, broken code changes nothing, and no request fails.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -167,6 +168,31 @@ fn hanging_import_leaves_the_old_code_serving() {
     server.wait_for("reload failed: generation 2 discarded");
     server.wait_for("boot_timeout");
     assert_eq!(server.get("/").expect(200).text(), "the old code");
+}
+
+/// It is over, but nothing is ready.
+#[test]
+fn reload_that_is_given_up_is_not_told_as_ready() {
+    let builder = Builder::new("site_under_test");
+    let path = builder.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let directory = builder.path("code");
+    fs::create_dir(&directory).unwrap();
+    write_site(&directory, "the old code");
+    let mut server =
+        builder.directory(&directory).environment("NOTIFY_SOCKET", path.to_str().unwrap()).start();
+    fs::write(directory.join("site_under_test.py"), "import threading\nthreading.Event().wait()\n").unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for("generation 2 boots");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("generation 3 boots");
+    server.stop();
+    let mut buffer = [0; 512];
+    let told = std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
+    let told: Vec<String> = told.map(|text| String::from_utf8(text).unwrap()).collect();
+    let told: Vec<&str> = told.iter().map(|text| text.lines().next().unwrap()).collect();
+    assert_eq!(told, ["READY=1", "RELOADING=1", "RELOADING=1", "STOPPING=1"]);
 }
 
 #[test]

@@ -108,6 +108,28 @@ fn privileges_are_dropped_after_binding() {
     assert_eq!(server.get("/").expect(200).json()["uid"], 65534);
 }
 
+/// Whoever may write to the folder of the logs could otherwise have root give any file away.
+#[test]
+fn link_in_place_of_a_log_file_gives_no_file_away() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root has files to give away");
+        return;
+    }
+    let builder = Builder::new("pid").with("server.user", "\"nobody\"").with("log.access", "\"access.log\"");
+    let directory = builder.path("code");
+    fs::create_dir(&directory).unwrap();
+    fs::copy(crate::harness::root().join("tests/apps/pid.py"), directory.join("pid.py")).unwrap();
+    fs::set_permissions(builder.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let secret = builder.path("secret");
+    fs::write(&secret, "").unwrap();
+    std::os::unix::fs::symlink(&secret, builder.path("access.log")).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut server = builder.directory(&directory).launch();
+    server.wait_for("cannot open the log file");
+    server.expect_exit(3);
+    assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
+}
+
 #[test]
 fn pid_file_is_written_and_removed() {
     let builder = Builder::new("function");
