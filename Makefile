@@ -6,11 +6,12 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 TARGET ?= $(FUZZ_TARGETS)
 SECONDS ?= 600
 
-.PHONY: help run test lint fuzz fuzz-smoke setup clean
+.PHONY: help run test chaos lint fuzz fuzz-smoke setup clean
 
 help:
 	@echo "make run    build and serve examples/demo at http://127.0.0.1:8000"
 	@echo "make test   install what the tests need, then run all tests"
+	@echo "make chaos  reloads, kills, upgrades, stuck requests and shortages under load, as often as wanted of a release (minutes)"
 	@echo "make lint   check format and lints"
 	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
 	@echo "make fuzz-smoke   fuzz every target for 30 s"
@@ -25,6 +26,12 @@ setup:
 
 test: setup
 	$(CARGO) test
+
+# The short form of the same suite is a part of `make test`.
+chaos: setup
+	$(CARGO) test --release --test chaos --no-run
+	@begun=$$(date +%s); RWSGI_CHAOS=full timeout 3600 $(CARGO) test --release --test chaos -- --nocapture; \
+	outcome=$$?; echo "chaos: $$(($$(date +%s) - begun)) s"; exit $$outcome
 
 lint:
 	$(CARGO) fmt --check
