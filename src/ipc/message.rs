@@ -20,6 +20,7 @@ const DUMPED: u8 = 5;
 const UNSAFE: u8 = 6;
 const FORKED: u8 = 7;
 const FORK_FAILED: u8 = 8;
+const DRAINING: u8 = 9;
 const SERVE: u8 = 1;
 const DRAIN: u8 = 2;
 const REOPEN_LOGS: u8 = 3;
@@ -49,6 +50,8 @@ pub enum FromWorker {
         /// A thread does not come back from a request that has timed out: the worker serves less than it should.
         stuck: bool,
     },
+    /// [`ToWorker::Drain`] or [`ToWorker::Stop`] was heard: whoever connects from now on is left to others.
+    Draining,
     /// The request of [`ToWorker::Check`] was answered.
     Checked {
         /// `None` when the status was below 400; else what happened: `GET /health was answered 500`.
@@ -133,6 +136,7 @@ impl FromWorker {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Ready => vec![READY],
+            Self::Draining => vec![DRAINING],
             Self::Recycle { reason, stuck } => {
                 let mut packet = vec![RECYCLE, u8::from(*stuck)];
                 put_text(&mut packet, &[start_of(reason, SUMMARY_BYTES_MAX)]);
@@ -164,6 +168,7 @@ impl FromWorker {
         let mut reader = Reader(packet);
         let message = match reader.byte()? {
             READY => Self::Ready,
+            DRAINING => Self::Draining,
             RECYCLE => {
                 let stuck = reader.flag()?;
                 Self::Recycle { reason: reader.text()?, stuck }
@@ -389,6 +394,7 @@ mod tests {
     fn messages_survive_the_round_trip() {
         let messages = [
             FromWorker::Ready,
+            FromWorker::Draining,
             FromWorker::Recycle { reason: "it is old".to_owned(), stuck: true },
             FromWorker::Checked { failure: None },
             FromWorker::Checked { failure: Some("GET / was answered 500".to_owned()) },

@@ -38,6 +38,8 @@ pub(super) struct Process {
     /// `None` once the process closed its end or broke the protocol.
     pub(super) channel: Option<Channel>,
     pub(super) scoreboard: Scoreboard,
+    /// A worker that was told to serve, and has not said that it accepts no more.
+    accepts: bool,
     /// Messages for which its channel had no room: it is stopped, and hears them when it goes on.
     unsent: VecDeque<ToWorker>,
     /// We have sent `SIGKILL`.
@@ -163,11 +165,24 @@ impl Processes {
 
     pub(super) fn send(&mut self, id: ProcessId, message: ToWorker) {
         let Some(process) = self.all.get_mut(&id) else { return };
+        process.accepts |= message == ToWorker::Serve;
         // One that waits already says the same.
         if !process.unsent.contains(&message) {
             process.unsent.push_back(message);
         }
         process.send_unsent();
+    }
+
+    /// A worker accepts no more.
+    pub(super) fn has_left(&mut self, id: ProcessId) {
+        if let Some(process) = self.all.get_mut(&id) {
+            process.accepts = false;
+        }
+    }
+
+    /// Whether a worker of an earlier generation may still accept.
+    pub(super) fn is_accepted_before(&self, generation: u32) -> bool {
+        self.all.values().any(|process| process.accepts && process.generation < generation)
     }
 
     /// Tries again to send what a full channel did not take.
@@ -294,7 +309,7 @@ impl Process {
     ) -> Self {
         let (silent_for, silence_told) = (Duration::ZERO, false);
         let channel = Some(channel);
-        let (killed, unsent) = (false, VecDeque::new());
+        let (accepts, killed, unsent) = (false, false, VecDeque::new());
         Self {
             role,
             generation,
@@ -302,6 +317,7 @@ impl Process {
             template,
             channel,
             scoreboard,
+            accepts,
             unsent,
             killed,
             silent_for,

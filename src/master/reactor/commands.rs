@@ -19,6 +19,8 @@ const DUMP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The kernel walks through all memory of a process to measure it, and the master waits: of more processes than this the
 /// workers' own figures, which are up to ten seconds old, have to do.
 const MEASURED_MAX: usize = 64;
+/// How long the answer to a reload waits for old workers to stop accepting; they do as soon as they run.
+const CHANGE_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// As many workers as `workers.count` may ask for.
 const COUNT_MAX: u32 = 1024;
 
@@ -30,7 +32,17 @@ pub(super) struct Commands {
     pub(super) counters: MasterCounters,
     /// Who waits for the end of which generation's reload.
     reloads: Vec<(u32, ClientId)>,
+    /// Reloads that are over but for old workers that may still accept.
+    changing_over: Vec<ChangeOver>,
     dumps: Vec<Dump>,
+}
+
+/// A reload whose new workers serve.
+#[derive(Debug)]
+struct ChangeOver {
+    generation: u32,
+    answer: Answer,
+    deadline: Instant,
 }
 
 /// Stacks that are being collected.
@@ -44,12 +56,19 @@ struct Dump {
 
 impl Commands {
     pub(super) fn new(now: Instant) -> Self {
-        let (counters, reloads, dumps) = (MasterCounters::default(), Vec::new(), Vec::new());
-        Self { started: now, started_at: SystemTime::now(), counters, reloads, dumps }
+        Self {
+            started: now,
+            started_at: SystemTime::now(),
+            counters: MasterCounters::default(),
+            reloads: Vec::new(),
+            changing_over: Vec::new(),
+            dumps: Vec::new(),
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.dumps.iter().map(|dump| dump.deadline).min()
+        let changes = self.changing_over.iter().map(|change| change.deadline);
+        self.dumps.iter().map(|dump| dump.deadline).chain(changes).min()
     }
 }
 
@@ -108,16 +127,41 @@ impl Reactor {
     /// A reload is over.
     pub(super) fn reload_over(&mut self, generation: u32, outcome: Result<String, String>) {
         match outcome {
-            Ok(_) => self.commands.counters.reloads_ok += 1,
-            Err(_) => self.commands.counters.reloads_failed += 1,
+            Ok(sentence) => {
+                self.commands.counters.reloads_ok += 1;
+                let deadline = Instant::now() + CHANGE_OVER_TIMEOUT;
+                let answer = Answer::done(sentence);
+                self.commands.changing_over.push(ChangeOver { generation, answer, deadline });
+                self.finish_reloads();
+            }
+            Err(reason) => {
+                self.commands.counters.reloads_failed += 1;
+                self.answer_reload(generation, &Answer::failed(reason));
+            }
         }
-        let answer = outcome.map_or_else(Answer::failed, Answer::done);
+    }
+
+    /// Answers the reloads after which no old worker accepts any more, so that the next request meets the new code. An old
+    /// worker that is stopped is not waited for long.
+    pub(super) fn finish_reloads(&mut self) {
+        let now = Instant::now();
+        let (over, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.commands.changing_over).into_iter().partition(|change| {
+                change.deadline <= now || !self.processes.is_accepted_before(change.generation)
+            });
+        self.commands.changing_over = waiting;
+        for change in over {
+            self.answer_reload(change.generation, &change.answer);
+        }
+    }
+
+    fn answer_reload(&mut self, generation: u32, answer: &Answer) {
         let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.commands.reloads)
             .into_iter()
             .partition(|(number, _)| *number == generation);
         self.commands.reloads = waiting;
         for (_, client) in over {
-            self.answer_client(client, &answer, true);
+            self.answer_client(client, answer, true);
         }
     }
 

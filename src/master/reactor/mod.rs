@@ -343,6 +343,10 @@ impl Reactor {
                 self.tell(Event::BootFailed { id, exit_code, summary, traceback });
             }
             FromWorker::Recycle { reason, stuck } => self.tell(Event::Recycle { id, reason, stuck }),
+            FromWorker::Draining => {
+                self.processes.has_left(id);
+                self.finish_reloads();
+            }
             FromWorker::Checked { failure } => self.tell(Event::Checked { id, failure }),
             FromWorker::Dumped { text } => self.dumped(id, &text),
         }
@@ -424,6 +428,7 @@ impl Reactor {
             control.tick(now);
         }
         self.finish_dumps();
+        self.finish_reloads();
         if self.next_watchdog.is_some_and(|at| at <= now) {
             self.notifier.watchdog();
             self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);

@@ -183,6 +183,7 @@ impl Reactor {
         self.context.shared.wants_free_thread.store(true, Ordering::SeqCst);
         self.context.shared.draining.store(true, Ordering::Relaxed);
         self.acceptor.leave();
+        self.tell(&FromWorker::Draining);
         let tokens: Vec<Token> = self.connections.iter().map(|(_, connection)| connection.token()).collect();
         log::debug!("draining {} connections", tokens.len());
         for token in tokens {

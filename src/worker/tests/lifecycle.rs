@@ -114,7 +114,7 @@ fn a_request_is_in_the_access_log_also_when_its_client_is_gone() {
     assert_eq!(count(&log, "\"GET /hold HTTP/1.1\" 200 "), 1, "{log}");
     // It was not called: it would have asked the worker to leave.
     assert_eq!(count(&log, "\"GET /leave HTTP/1.1\" 499 "), 1, "{log}");
-    assert!(worker.master.receive_from_worker().is_ok_and(|message| message.is_none()));
+    assert!(worker.said_no_more());
 }
 
 #[test]

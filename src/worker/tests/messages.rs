@@ -17,7 +17,7 @@ fn an_application_that_asks_to_exit_is_served_by_until_the_master_says_drain() {
     assert_eq!(worker.message(), recycle("the application asked to exit (SystemExit)"));
     assert!(worker.talk(format!("GET / HTTP/1.1\r\n{CLOSE}").as_bytes()).ends_with("hello"));
     worker.stop();
-    assert!(worker.master.receive_from_worker().is_ok_and(|message| message.is_none()));
+    assert!(worker.said_no_more());
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_worker_asks_once_to_be_replaced_after_max_requests_and_its_jitter() {
     let FromWorker::Recycle { reason, stuck: false } = worker.message() else { panic!() };
     assert!(reason.starts_with("it has served 2 ") || reason.starts_with("it has served 3 "), "{reason}");
     worker.stop();
-    assert!(worker.master.receive_from_worker().is_ok_and(|message| message.is_none()));
+    assert!(worker.said_no_more());
 }
 
 #[test]

@@ -328,6 +328,16 @@ impl Running {
         self.master.receive_from_worker().unwrap().unwrap()
     }
 
+    /// Whether it had nothing more to say than that it drains, and has ended.
+    fn said_no_more(&self) -> bool {
+        loop {
+            match self.master.receive_from_worker() {
+                Ok(Some(FromWorker::Draining)) => {}
+                end => return end.is_ok_and(|message| message.is_none()),
+            }
+        }
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
