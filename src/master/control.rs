@@ -4,7 +4,7 @@
 //! Invariants: nothing here blocks; a client that is slow, silent, hostile or gone costs a bounded amount of memory for a
 //! bounded time; only root and the user that the master runs as are heard.
 //!
-//! To hook it up (`CONTROL_TOKENS` tokens from `first_token` on must be free):
+//! How it is used (`CONTROL_TOKENS` tokens from `first_token` on must be free):
 //!
 //! ```text
 //! start    Control::open(&settings) before the privileges are dropped: Ok(None) without a file and a setting,

@@ -1,7 +1,7 @@
 //! What the kernel knows about our processes: whether its out-of-memory killer was at work, what a process is doing, how
 //! much memory it uses. Texts are parsed apart from where they are read.
 //!
-//! To hook it up: [`OutOfMemory::watch`] at the start of the master; when a process was ended by SIGKILL that the master did not
+//! How it is used: [`OutOfMemory::watch`] at the start of the master; when a process was ended by SIGKILL that the master did not
 //! send, [`OutOfMemory::killer`] gives `Death::by`. For `Event::Silent`: [`state_of`]. For `rwsgi ctl status`: [`memory_of`].
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What the service manager is told (`sd_notify(3)`): a datagram to the socket that `NOTIFY_SOCKET` names. Without the
 //! variable nothing is sent.
 //!
-//! Hook-up: one [`Notifier`] in the master, made at the start. `ready` when the first generation serves (after an upgrade:
+//! How it is used: one [`Notifier`] in the master, made at the start. `ready` when the first generation serves (after an upgrade:
 //! when the old master has given way); `reloading` when a reload begins and `ready` when it is over, however it ends;
 //! `stopping` when the server stops, but not when it hands over to a new master; `main_pid` by the old master, before it
 //! lets the new one go on; `watchdog` at least every [`Notifier::watchdog_interval`]. Workers call [`forget`] after the fork:

@@ -15,7 +15,7 @@
 //! take over and exits; an old one whose new one fails goes on as if nothing had happened. Until `adopt`, pid file, control
 //! socket and the inherited socket files belong to the old master; afterwards to the new one, and the old one removes none.
 //!
-//! Hook-up, old side: make a [`Program`] before the process title is set. On `USR2`, [`Upgrade::start`]; poll its descriptor,
+//! Use, old side: make a [`Program`] before the process title is set. On `USR2`, [`Upgrade::start`]; poll its descriptor,
 //! wake at its deadline, close its descriptor in every forked child, call [`Upgrade::turn`] in each turn of the loop. When
 //! that is true: `Notifier::main_pid`, [`Upgrade::hand_over`], `Event::Stop { how: Stop::Handover, .. }`, and at the end
 //! remove no files and say nothing to the service manager. When the reaped process is [`Upgrade::pid`], drop the `Upgrade`

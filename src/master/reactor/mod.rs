@@ -1,14 +1,15 @@
 //! The master's event loop: signals, channels, commands and deadlines in, the supervisor's actions out.
 //!
 //! Actions and the events that answer them are worked off first in, first out, before the next event is looked at. What
-//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`.
+//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`.
 
+mod actions;
 mod commands;
 mod succession;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -32,8 +33,8 @@ use super::listeners::{self, Reconciled};
 use super::notify::Notifier;
 use super::pid_file::PidFile;
 use super::processes::{Message, Process, Processes};
-use super::spawn::{self, Order, Role};
-use super::supervisor::{Action, Death, Event, Plan, ProcessId, Signal, Stop, Supervisor};
+use super::spawn::Role;
+use super::supervisor::{Action, Death, Event, Plan, ProcessId, Stop, Supervisor};
 use super::upgrade::{Predecessor, Program, Upgrade};
 
 use commands::Commands;
@@ -473,124 +474,6 @@ impl Reactor {
             }
             listeners::adjust(&generation.listeners, &generation.settings.server);
         }
-    }
-
-    fn work_off(&mut self) {
-        while let Some(action) = self.queue.pop_front() {
-            match action {
-                Action::Spawn { id, generation, slot, template: Some(template) } => {
-                    self.count_spawn(generation);
-                    if let Err(error) = self.ask(id, generation, slot, template) {
-                        self.answer(Event::SpawnFailed { id, error: error.to_string() });
-                    }
-                }
-                Action::Spawn { id, generation, slot, template: None } => {
-                    self.count_spawn(generation);
-                    self.spawn(id, generation, Role::Worker(slot));
-                }
-                Action::SpawnTemplate { id, generation } => self.spawn(id, generation, Role::Template),
-                Action::Send { id, message } => self.processes.send(id, message),
-                Action::CloseTemplate { id } => self.processes.close(id, self.poll.registry()),
-                Action::Kill { id, signal } => {
-                    let signal = match signal {
-                        Signal::Interrupt => SIGINT,
-                        Signal::Kill => SIGKILL,
-                    };
-                    self.processes.signal(id, signal);
-                }
-                Action::Log { level, text } => log::log!(level, "{text}"),
-                Action::ReloadOver { generation, outcome } => {
-                    self.notify_ready();
-                    self.reload_over(generation, outcome);
-                }
-                Action::Serving { generation } => {
-                    self.has_served = generation;
-                    match &mut self.predecessor {
-                        Some(predecessor) => predecessor.tell_serving(),
-                        None => self.notify_ready(),
-                    }
-                }
-                Action::Exit { code } => self.exit_code = Some(code),
-            }
-        }
-    }
-
-    fn count_spawn(&mut self, generation: u32) {
-        if generation <= self.has_served {
-            self.commands.counters.restarts += 1;
-        }
-    }
-
-    /// Whether this is the master that the service manager knows.
-    fn is_in_charge(&self) -> bool {
-        let has_handed_over = self.is_succeeded || self.upgrade.as_ref().is_some_and(Upgrade::is_over);
-        self.predecessor.is_none() && !has_handed_over
-    }
-
-    /// Nothing unless it is true: a reload that gives way to a newer one or to a stop is over, but nothing is ready.
-    fn notify_ready(&self) {
-        if !self.is_in_charge() || self.is_stopping || self.supervisor.pending_generation().is_some() {
-            return;
-        }
-        let (serving, count) = (self.supervisor.serving_generation(), self.supervisor.count());
-        self.notifier.ready(&format!("generation {serving} serves with {count} workers"));
-    }
-
-    /// Answers an action; what follows from that is worked off in turn.
-    fn answer(&mut self, event: Event) {
-        let actions = self.supervisor.handle(Instant::now(), event);
-        self.queue.extend(actions);
-    }
-
-    fn ask(&mut self, id: ProcessId, generation: u32, slot: u32, template: ProcessId) -> io::Result<()> {
-        let threads = self.generation(generation)?.settings.workers.threads;
-        self.processes.ask(id, slot, template, threads, self.poll.registry())
-    }
-
-    fn spawn(&mut self, id: ProcessId, generation: u32, role: Role) {
-        let event = match self.try_spawn(id, generation, role) {
-            Ok(pid) => Event::Started { id, pid },
-            Err(error) => Event::SpawnFailed { id, error: error.to_string() },
-        };
-        self.answer(event);
-    }
-
-    fn try_spawn(&mut self, id: ProcessId, generation: u32, role: Role) -> io::Result<i32> {
-        let Generation { settings, listeners, .. } = self.generation(generation)?;
-        let mut masters = self.descriptors();
-        // Those of other generations: a removed one would stay open in this one's workers with nobody to accept from it.
-        let others = self.generations.listeners().filter(|it| !listeners.iter().any(|own| own.is_same(it)));
-        masters.extend(others.map(|it| it.as_fd().as_raw_fd()));
-        masters.sort_unstable();
-        masters.dedup();
-        let spawned = spawn::spawn(&Order {
-            generation,
-            role,
-            settings,
-            listeners,
-            programs: &self.programs,
-            masters: &masters,
-        })?;
-        let pid = spawned.pid;
-        if let Err(error) = self.processes.add(id, role, generation, spawned, self.poll.registry()) {
-            log::error!("the process with pid {pid} cannot be watched: {error}");
-        }
-        Ok(pid)
-    }
-
-    /// What belongs to the master alone.
-    fn descriptors(&self) -> Vec<RawFd> {
-        let mut descriptors = self.own_descriptors.clone();
-        descriptors.extend(self.processes.descriptors());
-        descriptors.extend(self.control.iter().flat_map(Control::descriptors));
-        descriptors.extend(self.upgrade.as_ref().map(AsRawFd::as_raw_fd));
-        descriptors.extend(self.predecessor.iter().flat_map(Predecessor::descriptors));
-        descriptors
-    }
-
-    fn generation(&self, number: u32) -> io::Result<&Generation> {
-        let gone = || io::Error::other("the settings of its generation are gone");
-        self.generations.get(number).ok_or_else(gone)
     }
 }
 
