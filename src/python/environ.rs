@@ -120,7 +120,7 @@ pub(super) fn environ<'py>(
     }
     environ.set_item(intern!(py, "wsgi.input"), objects.input)?;
     environ.set_item(intern!(py, "wsgi.errors"), objects.errors)?;
-    environ.set_item(intern!(py, "rwsgi.request_id"), &*request.id.0)?;
+    environ.set_item(intern!(py, "rwsgi.request_id"), request.id.as_str())?;
     let disconnected = Bound::new(py, ClientDisconnected(objects.disconnection))?;
     environ.set_item(intern!(py, "rwsgi.client_disconnected"), disconnected)?;
     if let Some(deadline) = objects.deadline {

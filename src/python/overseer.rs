@@ -94,7 +94,7 @@ impl Place {
 impl Entry<'_> {
     /// The thread begins to work on a request.
     pub(super) fn begin(&self, id: &RequestId, environ: &Bound<'_, PyDict>) {
-        let work = Work { id: id.clone(), environ: environ.clone().unbind(), interrupted: false };
+        let work = Work { id: *id, environ: environ.clone().unbind(), interrupted: false };
         *self.place.work() = Some(work);
     }
 

@@ -61,7 +61,7 @@ pub(super) fn call(
     let body_length = complete_length(&body);
     let prepared = (|| {
         let input = Bound::new(py, Input::new(body))?;
-        let errors = Bound::new(py, Errors::new(exchange.request().id.clone()))?;
+        let errors = Bound::new(py, Errors::new(exchange.request().id))?;
         let disconnection = exchange.disconnected();
         let deadline = exchange.deadline();
         let objects = Objects { input: &input, errors: &errors, disconnection, body_length, deadline };

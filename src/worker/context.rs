@@ -129,7 +129,7 @@ impl RequestIds {
     /// The next id: 32 hexadecimal digits.
     pub(super) fn next(&mut self) -> RequestId {
         self.count += 1;
-        RequestId(Arc::from(format!("{:016x}{:016x}", self.prefix, self.count)))
+        RequestId::numbered(self.prefix, self.count)
     }
 }
 

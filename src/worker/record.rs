@@ -38,7 +38,7 @@ pub(super) fn exchange_over(record: &Record, context: &mut Context) {
         status: record.status,
         body_bytes: record.body_bytes,
         duration,
-        id: &request.id.0,
+        id: request.id.as_str(),
     };
     line.record(access);
 }

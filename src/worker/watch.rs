@@ -197,7 +197,7 @@ mod tests {
         let endpoint = Arc::new(Endpoint { local, peer, trusted: false });
         let (client, client_port, host, port, prefix) = (None, None, None, None, None);
         let origin = Origin { scheme: Scheme::Http, client, client_port, host, port, prefix };
-        let id = RequestId(Arc::from("1"));
+        let id = RequestId::numbered(0, 1);
         let request = Arc::new(Request { head, endpoint, origin, id, received_at: Instant::now() });
         Call { request, link: Arc::new(Link::new(Token(0))) }
     }

@@ -160,6 +160,7 @@ fn assert_lock_is_free() {
 struct Case {
     /// Unique, so that the records of this request can be told from those of other tests.
     id: String,
+    number: u64,
     head: String,
     body: Body,
     origin: Origin,
@@ -205,11 +206,16 @@ impl Outcome {
 }
 
 impl Case {
+    fn request_id(&self) -> RequestId {
+        RequestId::named(self.number, self.id.as_bytes()).unwrap()
+    }
+
     fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
             id: format!("{number:032x}"),
+            number,
             head: "GET /hello HTTP/1.1\r\nHost: example.org\r\n".to_owned(),
             body: Body::Memory(Bytes::new()),
             origin: Origin {
@@ -258,18 +264,19 @@ impl Case {
         let mut recorder = self.recorder();
         let mut after = AfterCall::Continue;
         application.attach("app-1", &mut |attached| after = attached.call(&mut recorder));
-        let logged = records(&recorder.request.id.0);
+        let logged = records(recorder.request.id.as_str());
         Outcome { told: recorder.told, head: recorder.head, after, logged }
     }
 
     /// The exchange of this case.
     fn recorder(self) -> Recorder {
+        let id = self.request_id();
         Recorder {
             request: Request {
                 head: parse(&self.head),
                 endpoint: Arc::new(Endpoint { local: self.local, peer: self.peer, trusted: false }),
                 origin: self.origin,
-                id: RequestId(self.id.as_str().into()),
+                id,
                 received_at: Instant::now(),
             },
             body: self.body,

@@ -25,7 +25,7 @@ fn loaded(source: &str) -> (PythonApplication, Arc<dyn Overseer>) {
 }
 
 fn id_of(case: &Case) -> RequestId {
-    RequestId(case.id.as_str().into())
+    case.request_id()
 }
 
 /// Calls `until` until it gives something; each call gives the interpreter lock to others.
