@@ -236,6 +236,22 @@ impl fmt::Debug for RequestId {
     }
 }
 
+#[cfg(test)]
+impl Request {
+    /// A request like any other.
+    pub(crate) fn for_tests() -> Self {
+        let limits =
+            crate::http::Limits { request_line_max: 99, headers_max: 9, header_bytes_max: 99, body_max: 0 };
+        let mut input = bytes::BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = crate::http::HeadParser::new().parse(&mut input, &limits).unwrap().unwrap();
+        let endpoint =
+            Arc::new(Endpoint { local: Address::Unix(None), peer: Address::Unix(None), trusted: false });
+        let (client, client_port, host, port, prefix) = (None, None, None, None, None);
+        let origin = Origin { scheme: Scheme::Http, client, client_port, host, port, prefix };
+        Self { head, endpoint, origin, id: RequestId::numbered(0, 1), received_at: Instant::now() }
+    }
+}
+
 impl LoadErrorKind {
     /// The exit code that tells of it.
     #[must_use]

@@ -342,11 +342,11 @@ mod tests {
     #[test]
     fn a_worker_is_observed_through_its_scoreboard() {
         let board = Scoreboard::create(2).unwrap();
-        board.beat();
+        board.beat(crate::sys::clock::monotonic());
         board.gauge(5, 1);
         board.count_answer(200, Duration::from_millis(3));
         board.count_timeout();
-        board.begin(1, b"GET", b"/slow");
+        board.begin(1, b"GET", b"/slow", crate::sys::clock::monotonic());
         let mut worker = WorkerStatus::default();
         worker.observe(&board);
         assert_eq!((worker.requests, worker.in_flight, worker.queued), (1, 1, 1));

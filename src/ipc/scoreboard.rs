@@ -128,8 +128,8 @@ impl Scoreboard {
     // Worker.
 
     /// The reactor turns.
-    pub fn beat(&self) {
-        self.words.word(HEARTBEAT).store(nanos(clock::monotonic()), Ordering::Relaxed);
+    pub fn beat(&self, now: Duration) {
+        self.words.word(HEARTBEAT).store(nanos(now), Ordering::Relaxed);
     }
 
     /// How many connections are open, and how many requests wait for an app thread.
@@ -175,10 +175,12 @@ impl Scoreboard {
     }
 
     /// App thread `thread` begins a request.
-    pub fn begin(&self, thread: usize, method: &[u8], path: &[u8]) {
+    pub fn begin(&self, thread: usize, method: &[u8], path: &[u8], started: Duration) {
         let base = self.base(thread);
         let sequence = self.words.word(base + SEQUENCE);
-        sequence.fetch_add(1, Ordering::Relaxed);
+        // Only this thread writes here.
+        let number = sequence.load(Ordering::Relaxed);
+        sequence.store(number.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
         let method = &method[..method.len().min(METHOD_BYTES)];
         let path = &path[..path.len().min(PATH_BYTES)];
@@ -186,15 +188,15 @@ impl Scoreboard {
         self.put(base + PATH, path);
         let lengths = (method.len() as u64) << 32 | path.len() as u64;
         self.words.word(base + LENGTHS).store(lengths, Ordering::Relaxed);
-        self.words.word(base + STARTED).store(nanos(clock::monotonic()), Ordering::Relaxed);
-        sequence.fetch_add(1, Ordering::Release);
+        self.words.word(base + STARTED).store(nanos(started), Ordering::Relaxed);
+        sequence.store(number.wrapping_add(2), Ordering::Release);
     }
 
     /// App thread `thread` is done with its request.
     pub fn end(&self, thread: usize) {
         let base = self.base(thread);
         self.words.word(base + STARTED).store(0, Ordering::Relaxed);
-        self.words.word(base + SERVED).fetch_add(1, Ordering::Relaxed);
+        self.add(base + SERVED, 1);
     }
 
     /// Where a crashing worker writes the stacks of its threads.
@@ -325,14 +327,14 @@ mod tests {
         let board = Scoreboard::create(3).unwrap();
         let worker = Scoreboard::open(board.as_fd().try_clone_to_owned().unwrap(), 3).unwrap();
         assert_eq!(board.tasks(), []);
-        worker.begin(0, b"GET", b"/first");
-        worker.begin(2, b"POST", &[b'\n'; 500]);
+        worker.begin(0, b"GET", b"/first", clock::monotonic());
+        worker.begin(2, b"POST", &[b'\n'; 500], clock::monotonic());
         let tasks = board.tasks();
         assert_eq!(tasks.len(), 2);
         assert_eq!((tasks[0].method.as_str(), tasks[0].path.as_str(), tasks[0].thread), ("GET", "/first", 0));
         assert_eq!((tasks[1].method.as_str(), tasks[1].path.len()), ("POST", 2 * PATH_BYTES));
         worker.end(0);
-        worker.begin(2, b"GET", b"/");
+        worker.begin(2, b"GET", b"/", clock::monotonic());
         let paths: Vec<String> = board.tasks().into_iter().map(|task| task.path).collect();
         assert_eq!(paths, ["/"]);
     }
@@ -341,7 +343,7 @@ mod tests {
     fn answers_are_counted_by_class_and_latency() {
         let board = Scoreboard::create(1).unwrap();
         assert_eq!(board.counters().silent_for, None);
-        board.beat();
+        board.beat(clock::monotonic());
         board.gauge(5, 2);
         board.count_answer(200, Duration::from_micros(500));
         board.count_answer(504, Duration::from_secs(30));

@@ -18,16 +18,19 @@ use super::link::{Link, Notifier, lock};
 /// A request that an app thread works on.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    /// The request.
-    pub(super) request: Arc<Request>,
     /// Its exchange.
     pub(super) link: Arc<Link>,
 }
 
 impl Call {
+    /// The request.
+    pub(super) fn request(&self) -> &Request {
+        &self.link.request
+    }
+
     /// Method and target, for a log line.
     pub(super) fn title(&self) -> String {
-        let head = &self.request.head;
+        let head = &self.request().head;
         format!("{} {}", String::from_utf8_lossy(head.method()), String::from_utf8_lossy(head.target()))
     }
 
@@ -75,8 +78,15 @@ impl Calls {
     /// App thread `thread` takes a request.
     pub(super) fn begin(&self, thread: usize, exchange: &WorkerExchange, limit: Option<Duration>) {
         let call = exchange.call();
-        call.link.begin(limit);
-        self.scoreboard.begin(thread, call.request.head.method(), call.request.head.path());
+        let started = clock::monotonic();
+        call.link.begin(started, limit);
+        let head = &call.request().head;
+        self.scoreboard.begin(thread, head.method(), head.path(), started);
+        self.adopt(thread, call);
+    }
+
+    /// App thread `thread` works on this.
+    pub(super) fn adopt(&self, thread: usize, call: Call) {
         *lock(&self.threads[thread].call) = Some(call);
     }
 

@@ -1,25 +1,30 @@
 //! What the connections of a worker share while the reactor drives them: settings, the queue to the app threads,
 //! the clock of this turn, the read buffer, logs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::app::RequestId;
+use crate::app::{Body, Request, RequestId};
 use crate::config::Settings;
 use crate::http::Limits;
 use crate::ipc::Scoreboard;
 use crate::log::access::AccessLog;
+use crate::sys::clock;
 
-use super::exchange::Shared;
+use super::exchange::{Shared, WorkerExchange};
+use super::forecast::Forecast;
 use super::jobs::Jobs;
 use super::link::Link;
 use super::recycle;
 
 /// Size of the one read buffer, in bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Exchanges that are over and whose memory is kept for others.
+const SPARES_MAX: usize = 8;
 
 /// State of the reactor that is not about one connection.
 #[derive(Debug)]
@@ -32,8 +37,15 @@ pub(super) struct Context {
     pub(super) shared: Arc<Shared>,
     /// Requests on their way to app threads.
     pub(super) jobs: Arc<Jobs>,
-    /// When this turn of the reactor began to handle events.
+    /// The time, as of the last event or the last answer.
     pub(super) now: Instant,
+    /// The same moment on two clocks.
+    epoch: (Instant, Duration),
+    /// Requests that are complete, for whoever turns the reactor to run or to hand over.
+    pub(super) ready: VecDeque<Box<WorkerExchange>>,
+    spares: Vec<Box<WorkerExchange>>,
+    /// What is known of how long requests take.
+    pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
     pub(super) scratch: Box<[u8]>,
     /// The access log, if it is on.
@@ -78,6 +90,10 @@ impl Context {
             shared,
             jobs,
             now,
+            epoch: (now, clock::monotonic()),
+            ready: VecDeque::new(),
+            spares: Vec::new(),
+            forecast: Forecast::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             access,
             refusals: Refusals::default(),
@@ -89,6 +105,51 @@ impl Context {
             served: 0,
             all_lost: false,
             settings,
+        }
+    }
+
+    /// Reads the clock.
+    pub(super) fn tick(&mut self) {
+        self.now = super::reactor::now();
+    }
+
+    /// The time of [`clock`].
+    pub(super) fn time(&self) -> Duration {
+        self.epoch.1 + self.now.saturating_duration_since(self.epoch.0)
+    }
+
+    /// An exchange for a request, in the memory of one that is over.
+    pub(super) fn exchange(&mut self, request: Request, token: Token) -> Box<WorkerExchange> {
+        let queued_at = self.time();
+        match self.spares.pop() {
+            Some(mut exchange) => {
+                exchange.renew(request, token, queued_at);
+                exchange
+            }
+            None => {
+                let link = Arc::new(Link::new(request, token, queued_at));
+                Box::new(WorkerExchange::new(
+                    link,
+                    Body::Memory(bytes::Bytes::new()),
+                    Arc::clone(&self.shared),
+                ))
+            }
+        }
+    }
+
+    /// Keeps the memory of an exchange that is over.
+    pub(super) fn spare(&mut self, exchange: Box<WorkerExchange>) {
+        if self.spares.len() < SPARES_MAX {
+            self.spares.push(exchange);
+        }
+    }
+
+    /// Takes back a request that no app thread has begun.
+    pub(super) fn withdraw(&mut self, token: Token) -> Option<Box<WorkerExchange>> {
+        let position = self.ready.iter().position(|exchange| exchange.token() == token);
+        match position {
+            Some(position) => self.ready.remove(position),
+            None => self.jobs.withdraw(token),
         }
     }
 }

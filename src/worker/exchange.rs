@@ -15,10 +15,14 @@ use mio::Token;
 
 use crate::app::{Block, Body, BodyStream, Disconnection, Exchange, Request, RequestId, Sent};
 use crate::http::{self, BodyFramer, Frame, Method, ResponseContext, ResponseHead};
+use crate::sys::clock;
 
+use super::berth::Berth;
 use super::calls::Call;
+use super::forecast::Kind;
 use super::link::{End, HIGH_WATER_BYTES, Link, Notifier, Record};
 use super::output::Segment;
+use super::reactor::Reactor;
 use super::spool;
 
 /// Blocks of this size and more are shared with the application instead of being copied into the buffer.
@@ -29,6 +33,9 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 /// What the access log says of a request whose client went away before the application was called; nginx's code for it.
 const CLIENT_GONE: u16 = 499;
+
+/// Output that is held back is written at this size, in bytes: as much as the buffer of a block that is copied.
+const HELD_BYTES_MAX: u64 = 16 * 1024;
 
 /// What all threads of a worker share.
 #[derive(Debug)]
@@ -45,6 +52,8 @@ pub(super) struct Shared {
     pub(super) private_memory: AtomicU64,
     /// Wakes the reactor.
     pub(super) notifier: Notifier,
+    /// Where the reactor is while an app thread that turns it runs the application.
+    pub(super) berth: Berth<Box<Reactor>>,
 }
 
 /// How far the response has come.
@@ -58,13 +67,26 @@ enum Progress {
     Ended,
 }
 
+/// Who writes what the application answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Whoever turns the reactor, told through the link.
+    Link,
+    /// This app thread, which has left the reactor in the berth; the link once it was taken over.
+    Berth {
+        /// The app thread.
+        thread: usize,
+    },
+}
+
 /// One request and the way to answer it.
 #[derive(Debug)]
 pub(super) struct WorkerExchange {
-    request: Arc<Request>,
-    body: Option<Body>,
     link: Arc<Link>,
+    body: Option<Body>,
     shared: Arc<Shared>,
+    kind: Kind,
+    way: Way,
     progress: Progress,
     head: Option<ResponseHead>,
     /// Rendered and not yet handed over, behind `segments`.
@@ -74,14 +96,34 @@ pub(super) struct WorkerExchange {
     body_bytes: u64,
 }
 
+/// What is left of a response when it is complete.
+#[derive(Debug)]
+pub(super) struct Rest<'a> {
+    /// Output, in front of `gathered`.
+    pub(super) segments: &'a mut Vec<Segment>,
+    /// The last of the output.
+    pub(super) gathered: &'a mut Vec<u8>,
+    /// Whether the connection can take another request.
+    pub(super) keep_alive: bool,
+    /// The status that is sent.
+    pub(super) status: u16,
+    /// The application's response head.
+    pub(super) head: &'a mut Option<ResponseHead>,
+    /// Body bytes of the whole response.
+    pub(super) body_bytes: u64,
+    /// Whether some of the response was handed over before.
+    pub(super) begun: bool,
+}
+
 impl WorkerExchange {
     /// An exchange for a request and its body.
-    pub(super) fn new(request: Request, body: Body, link: Arc<Link>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(link: Arc<Link>, body: Body, shared: Arc<Shared>) -> Self {
         Self {
-            request: Arc::new(request),
-            body: Some(body),
+            kind: Kind::of(&link.request.head),
             link,
+            body: Some(body),
             shared,
+            way: Way::Link,
             progress: Progress::Waiting,
             head: None,
             gathered: Vec::new(),
@@ -91,19 +133,61 @@ impl WorkerExchange {
         }
     }
 
+    /// Makes an exchange that is over into one for another request, in the memory of the old one where nobody else has kept
+    /// its link.
+    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) {
+        self.kind = Kind::of(&request.head);
+        match Arc::get_mut(&mut self.link) {
+            Some(link) => link.renew(request, token, queued_at),
+            None => self.link = Arc::new(Link::new(request, token, queued_at)),
+        }
+        self.way = Way::Link;
+        self.progress = Progress::Waiting;
+        self.head = None;
+        self.gathered.clear();
+        self.segments.clear();
+        self.handed_over = false;
+        self.body_bytes = 0;
+    }
+
+    /// Gives it its body.
+    pub(super) fn put_body(&mut self, body: Body) {
+        self.body = Some(body);
+    }
+
     /// The connection that it is on.
     pub(super) fn token(&self) -> Token {
         self.link.token()
     }
 
+    /// What the reactor keeps of it.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The kind of its request.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The request's id.
     pub(super) fn id(&self) -> &RequestId {
-        &self.request.id
+        &self.link.request.id
     }
 
     /// The request and its link, for who watches over it.
     pub(super) fn call(&self) -> Call {
-        Call { request: Arc::clone(&self.request), link: Arc::clone(&self.link) }
+        Call { link: Arc::clone(&self.link) }
+    }
+
+    /// Whether the application reads its body while it arrives, and so waits for a reactor that turns.
+    pub(super) fn is_streamed(&self) -> bool {
+        matches!(self.body, Some(Body::Stream(_)))
+    }
+
+    /// App thread `thread` runs it and leaves the reactor in the berth meanwhile.
+    pub(super) fn run_inline(&mut self, thread: usize) {
+        self.way = Way::Berth { thread };
     }
 
     /// Answers 503 instead of calling the application, which was too busy.
@@ -144,24 +228,59 @@ impl WorkerExchange {
         }
     }
 
+    /// Has what was gathered transmitted. While the reactor is in the berth, output is held back until there is more of it: the
+    /// standby transmits at its next look what is held back then (PEP 3333, "Buffering and Streaming": another thread
+    /// guarantees it).
     fn hand_over(&mut self) -> Sent {
         self.seal();
         if self.segments.is_empty() {
             return Sent::Ready;
         }
         self.handed_over = true;
+        if let Way::Berth { thread } = self.way {
+            let (link, segments) = (&self.link, &mut self.segments);
+            let held = self.shared.berth.with(thread, |reactor| {
+                let sent = link.hold_back(segments);
+                if link.pending_bytes() < HELD_BYTES_MAX {
+                    return sent;
+                }
+                reactor.pump(link.token());
+                link.fill_level()
+            });
+            if let Some(sent) = held {
+                return sent;
+            }
+            self.way = Way::Link;
+        }
         self.link.push(&mut self.segments, &self.shared.notifier)
     }
 
     fn end(&mut self, keep_alive: bool, status: u16) {
-        self.seal();
         self.progress = Progress::Ended;
+        if let Way::Berth { thread } = self.way {
+            let rest = Rest {
+                segments: &mut self.segments,
+                gathered: &mut self.gathered,
+                keep_alive,
+                status,
+                head: &mut self.head,
+                body_bytes: self.body_bytes,
+                begun: self.handed_over,
+            };
+            let link = &self.link;
+            if self.shared.berth.with(thread, |reactor| reactor.answer(link, rest)).is_some() {
+                return;
+            }
+            self.way = Way::Link;
+        }
+        self.seal();
         let record = Record {
-            request: Arc::clone(&self.request),
+            link: Arc::clone(&self.link),
             head: self.head.take(),
             status,
             body_bytes: self.body_bytes,
             queued: self.link.queued(),
+            worked: Some(self.link.age(clock::monotonic())),
         };
         self.link.end(&mut self.segments, End { keep_alive, record }, &self.shared.notifier);
     }
@@ -177,7 +296,7 @@ impl WorkerExchange {
         self.head = None;
         self.body_bytes = 0;
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let is_head = self.request.head.method_kind() == Method::Head;
+        let is_head = self.link.request.head.method_kind() == Method::Head;
         let server = &self.shared.server;
         http::error_response(status, server, &date, fields, is_head, true, &mut self.gathered);
         self.end(false, status);
@@ -186,7 +305,7 @@ impl WorkerExchange {
 
 impl Exchange for WorkerExchange {
     fn request(&self) -> &Request {
-        &self.request
+        &self.link.request
     }
 
     fn take_body(&mut self) -> Body {
@@ -202,7 +321,7 @@ impl Exchange for WorkerExchange {
     }
 
     fn start(&mut self, head: ResponseHead, body_length: Option<u64>) {
-        let request = &self.request.head;
+        let request = &self.link.request.head;
         let date = date_now();
         let context = ResponseContext {
             version: request.version(),
@@ -254,6 +373,10 @@ impl Exchange for WorkerExchange {
     }
 
     fn wait(&mut self) -> Sent {
+        if let Way::Berth { thread } = self.way {
+            self.shared.berth.urge(thread);
+            self.way = Way::Link;
+        }
         self.link.wait_for_room()
     }
 
@@ -270,7 +393,7 @@ impl Exchange for WorkerExchange {
                 Err(missing) => {
                     log::error!(
                         "[{}] the response is {missing} bytes shorter than its Content-Length: the connection is closed",
-                        self.request.id
+                        self.link.request.id
                     );
                     self.end(false, status);
                 }

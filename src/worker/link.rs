@@ -75,7 +75,7 @@ pub(super) struct End {
 #[derive(Debug)]
 pub(super) struct Record {
     /// The request, without its body.
-    pub(super) request: Arc<Request>,
+    pub(super) link: Arc<Link>,
     /// The application's response head; `None` when the server answered for it.
     pub(super) head: Option<ResponseHead>,
     /// The status that was sent; 0 when the connection was cut before any was.
@@ -84,6 +84,8 @@ pub(super) struct Record {
     pub(super) body_bytes: u64,
     /// How long it waited for an app thread; `None` when none took it.
     pub(super) queued: Option<Duration>,
+    /// How long it was with the application until the response was complete; `None` when that is not known.
+    pub(super) worked: Option<Duration>,
 }
 
 /// What the limit on an exchange's time says.
@@ -181,6 +183,8 @@ impl State {
 /// The shared part of one exchange.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// The request, without its body.
+    pub(super) request: Request,
     token: Token,
     queued_at: Duration,
     state: Mutex<State>,
@@ -190,10 +194,20 @@ pub(super) struct Link {
 
 impl Link {
     /// A link for the exchange on this connection.
-    pub(super) fn new(token: Token) -> Self {
+    pub(super) fn new(request: Request, token: Token, queued_at: Duration) -> Self {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        let queued_at = clock::monotonic();
-        Self { token, queued_at, state, changed, disconnected: AtomicBool::new(false) }
+        Self { request, token, queued_at, state, changed, disconnected: AtomicBool::new(false) }
+    }
+
+    /// Makes this a link for another exchange; only its memory is kept.
+    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) {
+        (self.request, self.token, self.queued_at) = (request, token, queued_at);
+        *self.disconnected.get_mut() = false;
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (segments, body) = (std::mem::take(&mut state.segments), std::mem::take(&mut state.body));
+        *state = State { segments, body, ..State::default() };
+        state.segments.clear();
+        state.body.clear();
     }
 
     /// The connection.
@@ -204,8 +218,7 @@ impl Link {
     // App thread.
 
     /// An app thread takes the request; the application has so long for it.
-    pub(super) fn begin(&self, limit: Option<Duration>) {
-        let started = clock::monotonic();
+    pub(super) fn begin(&self, started: Duration, limit: Option<Duration>) {
         let deadline = limit.map(|limit| started + limit);
         lock(&self.state).work =
             Some(Work { started, deadline, waited: Duration::ZERO, waiting_since: None });
@@ -221,8 +234,17 @@ impl Link {
         lock(&self.state).work.map(|work| work.started.saturating_sub(self.queued_at))
     }
 
-    /// Hands segments over.
+    /// Hands segments over, and tells the reactor.
     pub(super) fn push(&self, segments: &mut Vec<Segment>, notifier: &Notifier) -> Sent {
+        let sent = self.hold_back(segments);
+        if sent != Sent::Gone {
+            notifier.notify(self.token);
+        }
+        sent
+    }
+
+    /// Hands segments over; the reactor is told otherwise.
+    pub(super) fn hold_back(&self, segments: &mut Vec<Segment>) -> Sent {
         let mut state = lock(&self.state);
         if state.gone {
             segments.clear();
@@ -230,10 +252,27 @@ impl Link {
         }
         state.pending_bytes += segments.iter().map(Segment::len).sum::<u64>();
         state.segments.append(segments);
-        let full = state.pending_bytes > HIGH_WATER_BYTES;
-        drop(state);
-        notifier.notify(self.token);
-        if full { Sent::Full } else { Sent::Ready }
+        if state.pending_bytes > HIGH_WATER_BYTES { Sent::Full } else { Sent::Ready }
+    }
+
+    /// Whether output was handed over that the reactor has not taken yet.
+    pub(super) fn holds_output(&self) -> bool {
+        !lock(&self.state).segments.is_empty()
+    }
+
+    /// What became of output that was handed over.
+    pub(super) fn fill_level(&self) -> Sent {
+        let state = lock(&self.state);
+        match state.pending_bytes {
+            _ if state.gone => Sent::Gone,
+            0..=HIGH_WATER_BYTES => Sent::Ready,
+            _ => Sent::Full,
+        }
+    }
+
+    /// How much output was handed over and not written yet, in bytes.
+    pub(super) fn pending_bytes(&self) -> u64 {
+        lock(&self.state).pending_bytes
     }
 
     /// Hands the last segments over and ends the exchange.
@@ -460,11 +499,15 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+    fn fresh() -> Link {
+        Link::new(Request::for_tests(), Token(0), clock::monotonic())
+    }
+
     #[test]
     fn a_deadline_moves_to_later_only_and_no_further_than_it_may() {
-        let link = Link::new(Token(0));
+        let link = fresh();
         assert_eq!(link.limit(clock::monotonic()), Limit::Off);
-        link.begin(Some(Duration::from_secs(30)));
+        link.begin(clock::monotonic(), Some(Duration::from_secs(30)));
         let Some(deadline) = link.deadline() else { panic!() };
         assert!(!link.take_answer(DAY));
         for (answer, expected) in [
@@ -481,12 +524,12 @@ mod tests {
 
     #[test]
     fn a_response_that_is_complete_is_not_taken_back_when_its_thread_is_late() {
-        let link = Link::new(Token(0));
-        link.begin(Some(Duration::ZERO));
+        let link = fresh();
+        link.begin(clock::monotonic(), Some(Duration::ZERO));
         lock(&link.state).ended = true;
         assert!(link.time_out() && link.is_late() && !link.is_disconnected());
-        let link = Link::new(Token(0));
-        link.begin(Some(Duration::ZERO));
+        let link = fresh();
+        link.begin(clock::monotonic(), Some(Duration::ZERO));
         assert!(!link.time_out() && link.is_late() && link.is_disconnected());
         assert_eq!(link.wait_for_room(), Sent::Gone);
     }

@@ -9,11 +9,13 @@
 //! Nothing here names Python, nor the master: see [`crate::app`] and [`crate::ipc`].
 
 mod accept;
+mod berth;
 mod calls;
 mod check;
 mod connection;
 mod context;
 mod exchange;
+mod forecast;
 mod jobs;
 mod link;
 mod observer;
@@ -25,6 +27,7 @@ mod record;
 mod recycle;
 mod socket;
 mod spool;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -44,6 +47,7 @@ use crate::sys;
 use crate::sys::snapshot::Snapshot;
 
 use accept::Acceptor;
+use berth::Berth;
 use calls::Calls;
 use context::Context;
 use exchange::Shared;
@@ -168,6 +172,7 @@ fn serve(
         wants_free_thread: AtomicBool::new(false),
         private_memory: AtomicU64::new(0),
         notifier: Notifier::new(Waker::new(poll.registry(), reactor::WAKER)?),
+        berth: Berth::new(),
     });
     let jobs = Arc::new(Jobs::default());
     let calls = Arc::new(Calls::new(workers.threads, Arc::clone(&scoreboard)));

@@ -38,12 +38,12 @@ fn oversee(overseer: &dyn Overseer, words: &Receiver<Word>, calls: &Calls, share
     for word in words {
         match word {
             Word::Deadline(call) => {
-                call.link.answer(overseer.deadline(&call.request.id));
+                call.link.answer(overseer.deadline(&call.request().id));
                 calls.report_news(&shared.notifier);
             }
             Word::Interrupt(call) => {
-                if !overseer.interrupt(&call.request.id) {
-                    log::debug!("[{}] it was over before it could be interrupted", call.request.id);
+                if !overseer.interrupt(&call.request().id) {
+                    log::debug!("[{}] it was over before it could be interrupted", call.request().id);
                 }
             }
         }

@@ -1,9 +1,11 @@
-//! The roles of a worker's threads: one reactor, and `workers.threads` app threads that take complete requests from
-//! its queue.
+//! The roles of a worker's threads: who turns the reactor, who runs the application.
 //!
-//! This is the seam for other arrangements of roles: the reactor is a value that any thread can run, an app thread is
-//! a closure that runs while attached to the interpreter, and neither knows of the other but through `jobs` and
-//! `link`.
+//! App threads do both. One of them has the reactor: it polls, and runs what is quick right there, which costs no hand-over
+//! (`inline`). While it runs the application the reactor lies in the berth. The others take what was handed over: what is
+//! known to be slow, and what comes while the reactor is with the standby.
+//!
+//! The standby never touches the application. It takes the reactor over when a call lasts longer than a look or two, and turns
+//! it until an app thread has nothing else to do, or would rather have it.
 //!
 //! The process's main thread is app thread 0, since some applications want Python's main thread (`signal`, `asyncio`).
 
@@ -13,14 +15,14 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal};
+use crate::app::{AfterCall, Application, Attached, Exchange};
+use crate::sys::{self, clock};
 
-use crate::app::{AfterCall, Application, Attached};
-use crate::sys;
-
+use super::berth::{TICK, Taken};
 use super::calls::Calls;
 use super::exchange::{Shared, WorkerExchange};
-use super::jobs::Jobs;
+use super::forecast::SLOW;
+use super::jobs::{Jobs, Work};
 use super::reactor::Reactor;
 
 /// What all threads of a worker work with.
@@ -40,77 +42,267 @@ impl Pool<'_> {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub(super) fn serve(&self, mut reactor: Reactor) -> io::Result<()> {
+    pub(super) fn serve(&self, reactor: Reactor) -> io::Result<()> {
         thread::scope(|scope| {
             let result = (|| {
                 for index in 1..self.calls.threads() {
                     let name = format!("rwsgi-app-{index}");
                     thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || {
-                        self.application.attach(&name, &mut |attached| self.answer_requests(attached, index));
+                        self.application.attach(&name, &mut |attached| self.work(attached, index));
                     })?;
                 }
-                reactor.report_ready()?;
                 thread::Builder::new()
-                    .name("rwsgi-reactor".to_owned())
-                    .spawn_scoped(scope, move || self.react(&mut reactor))?;
-                Ok(())
+                    .name("rwsgi-standby".to_owned())
+                    .spawn_scoped(scope, || guarded(|| self.stand_by()))?;
+                reactor.report_ready()
             })();
             match result {
                 Ok(()) => {
-                    self.application.attach("MainThread", &mut |attached| self.answer_requests(attached, 0));
+                    self.jobs.offer(Box::new(reactor));
+                    self.application.attach("MainThread", &mut |attached| self.work(attached, 0));
                 }
-                Err(_) => self.jobs.close(),
+                Err(_) => self.end(),
             }
             result
         })
     }
 
-    /// The reactor thread's life.
-    fn react(&self, reactor: &mut Reactor) {
-        // It goes to the thread that writes; an application may have set it to end the process.
-        if let Err(error) = SigSet::from(Signal::SIGPIPE).thread_block() {
-            log::warn!("SIGPIPE cannot be blocked: {error}");
-        }
-        match catch_unwind(AssertUnwindSafe(|| reactor.run())) {
-            Ok(0) => {}
-            Ok(left) => {
-                let threads = if left == 1 { "app thread that does" } else { "app threads that do" };
-                log::warn!("ending without {left} {threads} not come back: no exit hooks are run");
-                (self.abandon)(0);
+    /// An app thread's life.
+    fn work(&self, attached: &mut dyn Attached, thread: usize) {
+        self.calls.enrol(thread);
+        loop {
+            let task = match self.jobs.try_next() {
+                Some(Work::Request(exchange)) => self.begin(thread, exchange),
+                Some(Work::Reactor(reactor)) => Task::Turn(reactor),
+                None => self.wait_for_work(attached, thread),
+            };
+            match task {
+                Task::Answer(exchange) => self.answer(attached, thread, exchange),
+                Task::Run(exchange) => {
+                    if let Some(reactor) = self.run_left(attached, thread, exchange) {
+                        guarded(|| self.turn(attached, thread, reactor));
+                    }
+                }
+                Task::Turn(reactor) => guarded(|| self.turn(attached, thread, reactor)),
+                Task::Again => {}
+                Task::End => return,
             }
-            Err(_) => {
-                log::error!("the reactor failed because of a bug in rwsgi; please report it");
-                sys::exit_now(1);
-            }
         }
-        self.jobs.close();
     }
 
-    /// An app thread's life: one request after the other.
-    fn answer_requests(&self, attached: &mut dyn Attached, thread: usize) {
-        let Self { jobs, calls, shared, .. } = self;
-        calls.enrol(thread);
-        loop {
-            // Begun before the thread is attached again: it may wait for ever for the interpreter lock, with the request.
-            let begin = |exchange: Box<WorkerExchange>| {
-                calls.begin(thread, &exchange, self.limit);
-                exchange
+    /// Waits, detached, for something that the thread must be attached for.
+    fn wait_for_work(&self, attached: &mut dyn Attached, thread: usize) -> Task {
+        let wake = || self.shared.notifier.wake();
+        let mut task = Task::End;
+        attached.detached(&mut || {
+            task = match self.jobs.next(&wake) {
+                Some(Work::Request(exchange)) => self.begin(thread, exchange),
+                Some(Work::Reactor(reactor)) => self.wait(thread, reactor),
+                None => Task::End,
             };
-            let mut next = jobs.try_next().map(begin);
-            if next.is_none() {
-                attached.detached(&mut || next = jobs.next().map(begin));
+        });
+        task
+    }
+
+    /// Begun before the thread is attached again: it may wait for ever for the interpreter lock, with the request.
+    fn begin(&self, thread: usize, exchange: Box<WorkerExchange>) -> Task {
+        self.calls.begin(thread, &exchange, self.limit);
+        Task::Answer(exchange)
+    }
+
+    /// Answers a request that was handed over.
+    fn answer(&self, attached: &mut dyn Attached, thread: usize, mut exchange: Box<WorkerExchange>) {
+        let after = attached.call(&mut *exchange);
+        let was_quick = exchange.link().age(clock::monotonic()) < SLOW;
+        drop(exchange);
+        self.done(thread, after);
+        if was_quick {
+            self.jobs.claim();
+        }
+    }
+
+    /// A request that counts as handed over is done.
+    fn done(&self, thread: usize, after: AfterCall) {
+        self.calls.end(thread, &self.shared.notifier);
+        self.jobs.done();
+        if after == AfterCall::Exit {
+            self.shared.leaving.store(true, Ordering::Relaxed);
+            self.shared.notifier.wake();
+        } else if self.shared.wants_free_thread.load(Ordering::SeqCst) {
+            self.shared.notifier.wake();
+        }
+    }
+
+    /// Turns the reactor, and runs the application in between, until the reactor is with somebody else.
+    fn turn(&self, attached: &mut dyn Attached, thread: usize, mut reactor: Box<Reactor>) {
+        loop {
+            // What is ready is run while the thread is attached anyway.
+            while let Some(exchange) = self.next_quick(&mut reactor) {
+                match self.run(attached, thread, reactor, exchange) {
+                    Some(regained) => reactor = regained,
+                    None => return,
+                }
             }
-            let Some(mut exchange) = next else { return };
-            let after = attached.call(&mut *exchange);
-            drop(exchange);
-            calls.end(thread, &shared.notifier);
-            jobs.done();
-            if after == AfterCall::Exit {
-                shared.leaving.store(true, Ordering::Relaxed);
-                shared.notifier.wake();
-            } else if shared.wants_free_thread.load(Ordering::SeqCst) {
-                shared.notifier.wake();
+            // With one thread nobody waits for the interpreter that would be known here, so it is given up only to wait.
+            if self.calls.threads() == 1 && !reactor.is_finished() && reactor.poll(false) {
+                continue;
+            }
+            let (mut task, mut place) = (Task::Again, Some(reactor));
+            attached.detached(&mut || {
+                if let Some(reactor) = place.take() {
+                    task = self.wait(thread, reactor);
+                }
+            });
+            let Task::Run(exchange) = task else { return };
+            match self.run_left(attached, thread, exchange) {
+                Some(regained) => reactor = regained,
+                None => return,
             }
         }
+    }
+
+    /// Turns the reactor, detached, until a request is to be run on this thread or the reactor is with somebody else.
+    fn wait(&self, thread: usize, mut reactor: Box<Reactor>) -> Task {
+        loop {
+            if let Some(mut exchange) = self.next_quick(&mut reactor) {
+                // Left before the thread is attached: it may wait long for the interpreter lock.
+                reactor.begin_inline(thread, &mut exchange, self.limit);
+                self.shared.berth.leave(thread, reactor);
+                return Task::Run(exchange);
+            }
+            if reactor.is_finished() {
+                self.conclude(reactor);
+                return Task::Again;
+            }
+            if self.jobs.is_short_of_threads() {
+                // This thread is needed for what waits.
+                self.shared.berth.give(reactor);
+                return Task::Again;
+            }
+            reactor.poll(true);
+        }
+    }
+
+    /// The next request that this thread is to run itself; what is known to be slow is handed over on the way.
+    fn next_quick(&self, reactor: &mut Reactor) -> Option<Box<WorkerExchange>> {
+        while let Some(exchange) = reactor.next_ready() {
+            if !exchange.is_streamed() && (self.calls.threads() == 1 || !reactor.is_slow(&exchange)) {
+                return Some(exchange);
+            }
+            reactor.hand_over(exchange);
+        }
+        None
+    }
+
+    /// Runs a request on this thread. The reactor afterwards, unless it was taken over.
+    fn run(
+        &self,
+        attached: &mut dyn Attached,
+        thread: usize,
+        mut reactor: Box<Reactor>,
+        mut exchange: Box<WorkerExchange>,
+    ) -> Option<Box<Reactor>> {
+        reactor.begin_inline(thread, &mut exchange, self.limit);
+        self.shared.berth.leave(thread, reactor);
+        self.run_left(attached, thread, exchange)
+    }
+
+    /// The same, when the reactor is in the berth already.
+    fn run_left(
+        &self,
+        attached: &mut dyn Attached,
+        thread: usize,
+        mut exchange: Box<WorkerExchange>,
+    ) -> Option<Box<Reactor>> {
+        let after = attached.call(&mut *exchange);
+        // Only if the bridge has forgotten to end it.
+        exchange.abort();
+        match self.shared.berth.regain(thread) {
+            Some(mut reactor) => {
+                reactor.end_inline(exchange);
+                if after == AfterCall::Exit {
+                    self.shared.leaving.store(true, Ordering::Relaxed);
+                }
+                Some(reactor)
+            }
+            None => {
+                drop(exchange);
+                self.done(thread, after);
+                None
+            }
+        }
+    }
+
+    /// The standby's life.
+    fn stand_by(&self) {
+        let berth = &self.shared.berth;
+        while let Some(taken) = berth.stand_by(|reactor| reactor.transmit_held(), |reactor| reactor.adopt()) {
+            let (Taken::Given(reactor) | Taken::Over(reactor)) = taken;
+            self.stand_in(reactor);
+        }
+    }
+
+    /// Turns the reactor while the app threads are busy.
+    fn stand_in(&self, mut reactor: Box<Reactor>) {
+        self.jobs.stand_in();
+        loop {
+            while let Some(exchange) = reactor.next_ready() {
+                reactor.hand_over(exchange);
+            }
+            if reactor.is_finished() {
+                return self.conclude(reactor);
+            }
+            if self.jobs.reactor_is_wanted() {
+                reactor.take_back();
+                self.jobs.offer(reactor);
+                match self.jobs.take_unless_taken(TICK) {
+                    Some(returned) => reactor = returned,
+                    None => return,
+                }
+                self.jobs.stand_in();
+                continue;
+            }
+            reactor.poll(true);
+        }
+    }
+
+    /// The worker has drained.
+    fn conclude(&self, mut reactor: Box<Reactor>) {
+        let left = reactor.conclude();
+        if left > 0 {
+            let threads = if left == 1 { "app thread that does" } else { "app threads that do" };
+            log::warn!("ending without {left} {threads} not come back: no exit hooks are run");
+            (self.abandon)(0);
+        }
+        drop(reactor);
+        self.end();
+    }
+
+    /// Lets every thread end.
+    fn end(&self) {
+        self.jobs.close();
+        self.shared.berth.dismiss();
+    }
+}
+
+/// What an app thread is to do next.
+enum Task {
+    /// Answer a request that was handed over.
+    Answer(Box<WorkerExchange>),
+    /// Run a request; the reactor is in the berth.
+    Run(Box<WorkerExchange>),
+    /// Turn the reactor.
+    Turn(Box<Reactor>),
+    /// Look again: the reactor is with somebody else.
+    Again,
+    /// The worker has drained.
+    End,
+}
+
+/// Ends the process on a bug in what turns the reactor: without it nothing would be answered any more.
+fn guarded(body: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        log::error!("the reactor failed because of a bug in rwsgi; please report it");
+        sys::exit_now(1);
     }
 }

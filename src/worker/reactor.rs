@@ -1,10 +1,13 @@
 //! The reactor: owns every socket of the worker, its timers, and the channel to the master.
 //!
-//! It is a value; whichever thread holds it runs it. It never touches Python and never blocks but in its poll, so
+//! It is a value; whichever thread holds it turns it: waits once ([`Reactor::poll`]), then takes what is ready to be run
+//! ([`Reactor::next_ready`]) until there is no more of it. It never touches Python and never blocks but in its poll, so
 //! that reading, writing, timeouts and drain go on whatever the application does. What it does on request of the master,
-//! a signal or the application is in `control`; what it does about calls that take too long, in `watching`.
+//! a signal or the application is in `control`; what it does about calls that take too long, in `watching`; what it does for the
+//! app thread that turns it and runs the application in between, in `inline`.
 
 mod control;
+mod inline;
 mod watching;
 
 use std::io;
@@ -13,7 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
@@ -25,10 +27,12 @@ use super::accept::{Accepted, Acceptor};
 use super::check::Check;
 use super::connection::{Connection, Fate, Readiness};
 use super::context::Context;
+use super::exchange::WorkerExchange;
 use super::record;
 use super::timers::Timers;
 
 use control::Recycling;
+use inline::Inline;
 pub(super) use watching::Watching;
 
 /// The token of the notifier's waker.
@@ -58,7 +62,10 @@ struct Left {
 #[derive(Debug)]
 pub(super) struct Reactor {
     poll: Poll,
-    events: Option<Events>,
+    events: Events,
+    batch: Batch,
+    /// What the app thread that turns the reactor runs now.
+    inline: Option<Inline>,
     connections: Slab<Connection>,
     next_generation: u32,
     timers: Timers,
@@ -74,6 +81,28 @@ pub(super) struct Reactor {
     /// Kept to reuse their memory.
     notified: Vec<Token>,
     accepted: Vec<Accepted>,
+}
+
+/// What one poll has brought, and how far it was handled.
+#[derive(Debug, Default)]
+struct Batch {
+    noticed: Vec<(Token, Readiness)>,
+    next: usize,
+    /// Connections that gave way to others in the turn before.
+    yielded: Vec<Token>,
+    stage: Stage,
+}
+
+/// How far a turn has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Events are handled.
+    Events,
+    /// What is due at the end of a turn is done.
+    End,
+    /// Nothing is left: poll again.
+    #[default]
+    Over,
 }
 
 /// What the reactor is made of.
@@ -101,7 +130,9 @@ impl Reactor {
         poll.registry().register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
         Ok(Self {
             poll,
-            events: Some(Events::with_capacity(EVENTS_MAX)),
+            events: Events::with_capacity(EVENTS_MAX),
+            batch: Batch::default(),
+            inline: None,
             connections: Slab::new(),
             next_generation: 0,
             timers: Timers::default(),
@@ -127,11 +158,8 @@ impl Reactor {
         self.channel.send_to_master(&FromWorker::Ready)
     }
 
-    /// Turns until the worker has drained. How many app threads are left that do not come back.
-    pub(super) fn run(&mut self) -> usize {
-        while !self.is_finished() {
-            self.turn();
-        }
+    /// Ends it once the worker has drained. How many app threads are left that do not come back.
+    pub(super) fn conclude(&mut self) -> usize {
         if let Some(summary) = self.context.refusals.summary() {
             log::info!("requests refused by this worker: {summary}");
         }
@@ -143,7 +171,8 @@ impl Reactor {
         self.context.jobs.running()
     }
 
-    fn is_finished(&self) -> bool {
+    /// Whether the worker has drained.
+    pub(super) fn is_finished(&self) -> bool {
         let Some(since) = self.context.draining_since else { return false };
         let idle = self.connections.is_empty() && self.context.orphans.is_empty();
         if idle && self.context.jobs.running() <= self.watching.lost() {
@@ -156,37 +185,64 @@ impl Reactor {
         overdue
     }
 
-    /// Waits once and handles what happened.
-    fn turn(&mut self) {
-        let Some(mut events) = self.events.take() else { return };
-        let timeout = if self.context.yielded.is_empty() {
-            self.next_wake().map_or(HEARTBEAT, |wake| wake.saturating_duration_since(now()).min(HEARTBEAT))
+    /// Waits for events, at most until the next timer if `block`, else not at all; true when there are any.
+    pub(super) fn poll(&mut self, block: bool) -> bool {
+        let timeout = if self.context.yielded.is_empty() && block {
+            let wake = self.next_wake().map(|wake| wake.saturating_duration_since(self.context.now));
+            wake.map_or(HEARTBEAT, |wake| wake.min(HEARTBEAT))
         } else {
             Duration::ZERO
         };
-        match self.poll.poll(&mut events, Some(timeout)) {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             Err(error) => {
                 log::error!("the poll failed: {error}");
                 sys::exit_now(1);
             }
         }
-        self.context.now = now();
-        let yielded = std::mem::take(&mut self.context.yielded);
-        for event in &events {
-            self.handle(event);
+        self.context.tick();
+        let Batch { noticed, next, yielded, stage } = &mut self.batch;
+        noticed.clear();
+        noticed.extend(self.events.iter().map(|event| (event.token(), Readiness::of(event))));
+        std::mem::swap(yielded, &mut self.context.yielded);
+        *next = 0;
+        let any = !noticed.is_empty() || !yielded.is_empty();
+        *stage = if any || block { Stage::Events } else { Stage::Over };
+        any
+    }
+
+    /// Handles what the poll has brought until a request is ready for the application; `None` when the turn is over.
+    pub(super) fn next_ready(&mut self) -> Option<Box<WorkerExchange>> {
+        loop {
+            if let Some(exchange) = self.context.ready.pop_front() {
+                return Some(exchange);
+            }
+            match self.batch.stage {
+                Stage::Events => {
+                    if let Some(&(token, readiness)) = self.batch.noticed.get(self.batch.next) {
+                        self.batch.next += 1;
+                        self.handle(token, readiness);
+                    } else if let Some(token) = self.batch.yielded.pop() {
+                        self.with_connection(token, Connection::drive);
+                    } else {
+                        self.batch.stage = Stage::End;
+                        self.end_turn();
+                    }
+                }
+                Stage::End => self.batch.stage = Stage::Over,
+                Stage::Over => return None,
+            }
         }
-        self.events = Some(events);
-        for token in yielded {
-            self.with_connection(token, Connection::drive);
-        }
+    }
+
+    fn end_turn(&mut self) {
         self.handle_notified();
         self.handle_timers();
         self.watch();
         self.consider_recycling();
         self.balance();
-        self.context.scoreboard.beat();
+        self.context.scoreboard.beat(self.context.time());
         self.context.scoreboard.gauge(self.connections.len(), self.context.jobs.waiting());
         if let Some(access) = &mut self.context.access {
             access.flush();
@@ -205,8 +261,8 @@ impl Reactor {
             .min()
     }
 
-    fn handle(&mut self, event: &Event) {
-        match event.token() {
+    fn handle(&mut self, token: Token, readiness: Readiness) {
+        match token {
             WAKER => {}
             CHANNEL => self.handle_channel(),
             SIGNALS => self.handle_signals(),
@@ -216,12 +272,6 @@ impl Reactor {
                     self.accept(index);
                     return;
                 }
-                let readiness = Readiness {
-                    readable: event.is_readable(),
-                    writable: event.is_writable(),
-                    read_closed: event.is_read_closed(),
-                    hung_up: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
-                };
                 self.with_connection(token, |connection, context| match connection.notice(readiness) {
                     Fate::Close => Fate::Close,
                     Fate::Keep => connection.drive(context),
@@ -248,6 +298,13 @@ impl Reactor {
             self.connections.remove(index).abandon(&mut self.context);
             return;
         }
+        if connection.wants_watching()
+            && let Err(error) = connection.watch(self.poll.registry())
+        {
+            log::error!("cannot watch a connection: {error}");
+            self.connections.remove(index).abandon(&mut self.context);
+            return;
+        }
         connection.armed = self.timers.arm(token, connection.deadline(&self.context), connection.armed);
     }
 
@@ -265,7 +322,7 @@ impl Reactor {
     fn bury_orphan(&mut self, token: Token) {
         if let Some(end) = self.context.orphans.get(&token).and_then(|link| link.take_news().end) {
             self.context.orphans.remove(&token);
-            record::exchange_over(&end.record, &mut self.context);
+            record::exchange_over(&end.record.over(), &mut self.context);
         }
     }
 
@@ -309,13 +366,7 @@ impl Reactor {
         // Below `u32::MAX`, so that no connection has a token of a listener or of the reactor.
         self.next_generation = (self.next_generation + 1) % (u32::MAX - 1);
         let token = Token(((self.next_generation as usize) << 32) | index as usize);
-        let mut connection = make(token, &self.context);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(connection.socket_mut(), token, interest) {
-            log::error!("cannot watch a connection: {error}");
-            return;
-        }
-        entry.insert(connection);
+        entry.insert(make(token, &self.context));
         self.with_connection(token, Connection::drive);
     }
 
@@ -340,6 +391,10 @@ impl Reactor {
     fn balance(&mut self) {
         self.acceptor.resume(self.context.now);
         if !self.serving || self.context.draining_since.is_some() {
+            return;
+        }
+        let quiet = self.context.jobs.outstanding() == 0 && self.room() > 0 && !self.context.all_lost;
+        if quiet && self.acceptor.joined() {
             return;
         }
         // Asked for before the look, or a thread that becomes free in between would wake nobody.

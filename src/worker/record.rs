@@ -1,8 +1,9 @@
 //! What is written down when an exchange is over: the access log and slow requests.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::app::Request;
 use crate::http::{RequestHead, ResponseHead, Version};
 use crate::log::access::AccessLog;
 use crate::log::basic::basic_user;
@@ -12,9 +13,38 @@ use crate::net::{Address, Endpoint};
 use super::context::Context;
 use super::link::Record;
 
+/// An exchange that is over.
+#[derive(Debug)]
+pub(super) struct Over<'a> {
+    /// The request.
+    pub(super) request: &'a Request,
+    /// The application's response head; `None` when the server answered for it.
+    pub(super) head: Option<&'a ResponseHead>,
+    /// The status that was sent; 0 when the connection was cut before any was.
+    pub(super) status: u16,
+    /// Body bytes that were handed over.
+    pub(super) body_bytes: u64,
+    /// How long it waited for an app thread; `None` when none took it.
+    pub(super) queued: Option<Duration>,
+}
+
+impl Record {
+    /// What is written down of it.
+    pub(super) fn over(&self) -> Over<'_> {
+        let Self { link, head, status, body_bytes, queued, .. } = self;
+        Over {
+            request: &link.request,
+            head: head.as_ref(),
+            status: *status,
+            body_bytes: *body_bytes,
+            queued: *queued,
+        }
+    }
+}
+
 /// An exchange with the application is over and its response is written.
-pub(super) fn exchange_over(record: &Record, context: &mut Context) {
-    let request = &record.request;
+pub(super) fn exchange_over(record: &Over<'_>, context: &mut Context) {
+    let request = record.request;
     let duration = context.now.saturating_duration_since(request.received_at);
     context.served += 1;
     context.scoreboard.count_answer(record.status, duration);
@@ -33,7 +63,7 @@ pub(super) fn exchange_over(record: &Record, context: &mut Context) {
     let Some(access) = &mut context.access else { return };
     let line = Line {
         head: Some(&request.head),
-        response: record.head.as_ref(),
+        response: record.head,
         client: request.origin.client.or_else(|| ip_of(&request.endpoint)),
         status: record.status,
         body_bytes: record.body_bytes,
@@ -45,7 +75,7 @@ pub(super) fn exchange_over(record: &Record, context: &mut Context) {
 
 /// A request was answered by the server itself.
 pub(super) fn rejected(status: u16, head: Option<&RequestHead>, endpoint: &Endpoint, context: &mut Context) {
-    let duration = std::time::Duration::ZERO;
+    let duration = Duration::ZERO;
     context.scoreboard.count_answer(status, duration);
     let Some(access) = &mut context.access else { return };
     let client = ip_of(endpoint);
@@ -58,7 +88,7 @@ struct Line<'a> {
     client: Option<IpAddr>,
     status: u16,
     body_bytes: u64,
-    duration: std::time::Duration,
+    duration: Duration,
     id: &'a str,
 }
 

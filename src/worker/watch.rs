@@ -176,30 +176,19 @@ fn in_time_until(call: &Call, now: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Instant;
 
     use mio::Token;
 
     use super::*;
-    use crate::app::{Request, RequestId, Scheme};
-    use crate::http::{HeadParser, Limits};
-    use crate::net::{Address, Endpoint, Origin};
+    use crate::app::Request;
+    use crate::sys::clock;
     use crate::worker::link::Link;
 
     const LIMIT: Duration = Duration::from_secs(20);
     const GRACE: Duration = Duration::from_secs(3);
 
     fn call() -> Call {
-        let limits = Limits { request_line_max: 99, headers_max: 9, header_bytes_max: 99, body_max: 0 };
-        let mut input = bytes::BytesMut::from("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let head = HeadParser::new().parse(&mut input, &limits).unwrap().unwrap();
-        let (local, peer) = (Address::Unix(None), Address::Unix(None));
-        let endpoint = Arc::new(Endpoint { local, peer, trusted: false });
-        let (client, client_port, host, port, prefix) = (None, None, None, None, None);
-        let origin = Origin { scheme: Scheme::Http, client, client_port, host, port, prefix };
-        let id = RequestId::numbered(0, 1);
-        let request = Arc::new(Request { head, endpoint, origin, id, received_at: Instant::now() });
-        Call { request, link: Arc::new(Link::new(Token(0))) }
+        Call { link: Arc::new(Link::new(Request::for_tests(), Token(0), Duration::ZERO)) }
     }
 
     /// What is found so many seconds after the start, and when to look next, in milliseconds after the start.
@@ -224,7 +213,7 @@ mod tests {
     #[test]
     fn a_call_is_asked_ahead_and_at_its_deadline_and_given_up_after_the_grace() {
         let (mut state, call) = (State::InTime, call());
-        call.link.begin(Some(LIMIT));
+        call.link.begin(clock::monotonic(), Some(LIMIT));
         let start = call.link.deadline().unwrap() - LIMIT;
         let mut look = |seconds| look_from(start, &mut state, &call, seconds);
         assert_eq!(look(1.0), (vec![], Some(15000)));
@@ -239,7 +228,7 @@ mod tests {
     #[test]
     fn a_deadline_moved_early_counts_though_the_interpreter_is_held_when_it_was_due() {
         let (mut state, call) = (State::InTime, call());
-        call.link.begin(Some(LIMIT));
+        call.link.begin(clock::monotonic(), Some(LIMIT));
         let start = call.link.deadline().unwrap() - LIMIT;
         let mut look = |seconds| look_from(start, &mut state, &call, seconds);
         assert_eq!(look(15.0), (vec!["ask"], Some(20000)));

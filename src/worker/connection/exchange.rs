@@ -11,14 +11,15 @@ use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_res
 
 use super::super::calls::Call;
 use super::super::context::Context;
-use super::super::exchange::{Upload, WorkerExchange};
+use super::super::exchange::{Rest, Upload, WorkerExchange};
+use super::super::forecast::Kind;
 use super::super::link::{End, Link, Record};
 use super::super::output::{Output, Segment};
-use super::super::record;
+use super::super::record::{self, Over};
 use super::body::Pace;
 use super::deadline::queue_limit;
 use super::head::Opening;
-use super::{Connection, Phase, Read, Step};
+use super::{Connection, Fate, Phase, Read, Step};
 
 /// What a client got of an exchange that has timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) struct Running {
     pub(super) waiting: bool,
     /// Some of the response is with the socket, or may be.
     begun: bool,
+    /// It will not be answered before the poll can tell of its client.
+    pub(super) attended: bool,
     /// Set once the application is done; what is left is to write the output.
     end: Option<End>,
 }
@@ -61,8 +64,9 @@ pub(super) struct Arriving {
 impl Connection {
     /// Hands a complete request over.
     pub(super) fn dispatch(&mut self, opening: Opening, body: Body, context: &mut Context) -> Step {
-        let link = Arc::new(Link::new(self.token));
-        self.hand_over(opening, body, link, None, context)
+        let mut exchange = self.exchange(opening, context);
+        exchange.put_body(body);
+        self.hand_over(exchange, None, context)
     }
 
     /// Hands a request over whose body is still arriving.
@@ -72,47 +76,105 @@ impl Connection {
         decoder: BodyDecoder,
         context: &mut Context,
     ) -> Step {
-        let link = Arc::new(Link::new(self.token));
-        let upload = Upload { link: Arc::clone(&link), shared: Arc::clone(&context.shared) };
         let continue_due = opening.head.expects_continue() && self.input.is_empty();
         let arriving = Arriving { decoder, pace: Pace::new(context.now), continue_due, paused: false };
-        self.hand_over(opening, Body::Stream(Box::new(upload)), link, Some(arriving), context)
+        let mut exchange = self.exchange(opening, context);
+        let upload = Upload { link: Arc::clone(exchange.link()), shared: Arc::clone(&context.shared) };
+        exchange.put_body(Body::Stream(Box::new(upload)));
+        self.hand_over(exchange, Some(arriving), context)
+    }
+
+    fn exchange(&self, opening: Opening, context: &mut Context) -> Box<WorkerExchange> {
+        let Opening { head, origin, received_at } = opening;
+        let id = context.ids.next();
+        let endpoint = Arc::clone(&self.endpoint);
+        context.exchange(Request { head, endpoint, origin, id, received_at }, self.token)
     }
 
     fn hand_over(
         &mut self,
-        opening: Opening,
-        body: Body,
-        link: Arc<Link>,
+        exchange: Box<WorkerExchange>,
         arriving: Option<Arriving>,
         context: &mut Context,
     ) -> Step {
-        let Opening { head, origin, received_at } = opening;
-        let id = context.ids.next();
-        let endpoint = Arc::clone(&self.endpoint);
-        let request = Request { head, endpoint, origin, id, received_at };
+        let link = Arc::clone(exchange.link());
         if self.read_closed {
             link.mark_disconnected();
         }
-        let exchange = WorkerExchange::new(request, body, Arc::clone(&link), Arc::clone(&context.shared));
-        let exchange = Box::new(exchange);
         if context.all_lost {
             log::debug!("[{}] no app thread comes back: answered 503", exchange.id());
             exchange.shed();
         } else {
-            context.jobs.push(exchange);
+            context.ready.push_back(exchange);
         }
         let waiting = queue_limit(&context.settings).is_some();
-        let queued_at = context.now;
-        self.phase = Phase::Exchange(Box::new(Running {
-            link,
-            arriving,
-            queued_at,
-            waiting,
-            begun: false,
-            end: None,
-        }));
+        let (queued_at, attended) = (context.now, arriving.is_some());
+        let running = Running { link, arriving, queued_at, waiting, begun: false, attended, end: None };
+        self.phase = Phase::Exchange(Box::new(running));
         Step::Again
+    }
+
+    /// The request will not be answered at once.
+    pub(in crate::worker) fn attend(&mut self) -> Fate {
+        if let Phase::Exchange(running) = &mut self.phase {
+            running.attended = true;
+        }
+        Fate::Keep
+    }
+
+    /// The application has answered, and the reactor is with the thread that ran it: writes what is left of the response.
+    pub(in crate::worker) fn answer(
+        &mut self,
+        link: &Arc<Link>,
+        rest: &mut Rest<'_>,
+        context: &mut Context,
+    ) -> Fate {
+        let Phase::Exchange(running) = &mut self.phase else { return Fate::Keep };
+        if !Arc::ptr_eq(&running.link, link) {
+            return Fate::Keep;
+        }
+        let alone = rest.segments.is_empty() && !rest.begun && self.output.is_empty() && self.writable;
+        let written = if alone { self.socket.send(rest.gathered) } else { Ok(0) };
+        if let Ok(written) = written
+            && written > 0
+        {
+            context.scoreboard.count_bytes(0, written as u64);
+            self.write_progress_at = context.now;
+            if written == rest.gathered.len() {
+                let over = Over {
+                    request: &link.request,
+                    head: rest.head.as_ref(),
+                    status: rest.status,
+                    body_bytes: rest.body_bytes,
+                    queued: link.queued(),
+                };
+                return match self.complete(&over, rest.keep_alive, context) {
+                    Step::Close => Fate::Close,
+                    Step::Again | Step::Wait => self.drive(context),
+                };
+            }
+            self.writable = false;
+            rest.gathered.drain(..written);
+        }
+        // The long way: what is left goes through the output queue. A broken socket is found there as well.
+        for segment in link.take_news().segments.into_iter().chain(rest.segments.drain(..)) {
+            self.output.push(segment);
+        }
+        self.output.push(Segment::Memory(Bytes::from(std::mem::take(rest.gathered))));
+        let record = Record {
+            link: Arc::clone(link),
+            head: rest.head.take(),
+            status: rest.status,
+            body_bytes: rest.body_bytes,
+            queued: link.queued(),
+            worked: None,
+        };
+        if let Phase::Exchange(running) = &mut self.phase {
+            running.begun = true;
+            running.end = Some(End { keep_alive: rest.keep_alive, record });
+        }
+        self.write_progress_at = context.now;
+        self.drive(context)
     }
 
     /// Moves bytes between the socket and the application.
@@ -149,7 +211,10 @@ impl Connection {
         if self.output.is_empty()
             && let Some(end) = running.end.take()
         {
-            return self.complete(end, context);
+            if let Some(worked) = end.record.worked {
+                context.forecast.learn(Kind::of(&end.record.link.request.head), worked);
+            }
+            return self.complete(&end.record.over(), end.keep_alive, context);
         }
         self.read_streamed_body(context)
     }
@@ -205,19 +270,19 @@ impl Connection {
     }
 
     /// The whole response is written.
-    fn complete(&mut self, end: End, context: &mut Context) -> Step {
+    fn complete(&mut self, over: &Over<'_>, keep_alive: bool, context: &mut Context) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Head { begun_at: None });
         let Phase::Exchange(running) = phase else { return Step::Again };
-        record::exchange_over(&end.record, context);
+        record::exchange_over(over, context);
         self.served += 1;
         self.idle_since = context.now;
         let reusable =
-            end.keep_alive && running.arriving.is_none() && !context.settings.http.keep_alive.is_zero();
+            keep_alive && running.arriving.is_none() && !context.settings.http.keep_alive.is_zero();
         if reusable {
             return Step::Again;
         }
         // When the client asked for the close, nothing of it is on its way, unless it says more than it should.
-        let client_closes = !end.record.request.head.keep_alive() && running.arriving.is_none();
+        let client_closes = !over.request.head.keep_alive() && running.arriving.is_none();
         self.phase = Phase::Farewell { linger: !client_closes || self.readable || !self.input.is_empty() };
         Step::Again
     }
@@ -228,11 +293,11 @@ impl Connection {
         let Phase::Exchange(running) = &mut self.phase else { return };
         let link = &running.link;
         link.mark_gone();
-        if let Some(exchange) = context.jobs.withdraw(self.token) {
+        if let Some(exchange) = context.withdraw(self.token) {
             exchange.cancel();
         }
         match running.end.take().or_else(|| link.take_news().end) {
-            Some(end) => record::exchange_over(&end.record, context),
+            Some(end) => record::exchange_over(&end.record.over(), context),
             None => drop(context.orphans.insert(self.token, Arc::clone(link))),
         }
     }
@@ -244,7 +309,7 @@ impl Connection {
             return TimedOut::Complete;
         }
         let begun = running.begun;
-        let request = Arc::clone(&call.request);
+        let request = call.request();
         if begun {
             self.output = Output::default();
             self.phase = Phase::Farewell { linger: false };
@@ -260,7 +325,7 @@ impl Connection {
             self.phase = Phase::Farewell { linger: true };
         }
         let queued = call.link.queued();
-        record::exchange_over(&Record { request, head: None, status: 504, body_bytes: 0, queued }, context);
+        record::exchange_over(&Over { request, head: None, status: 504, body_bytes: 0, queued }, context);
         if begun { TimedOut::Cut } else { TimedOut::Answered }
     }
 
@@ -273,7 +338,7 @@ impl Connection {
             && waited >= limit
         {
             running.waiting = false;
-            if let Some(exchange) = context.jobs.withdraw(self.token) {
+            if let Some(exchange) = context.withdraw(self.token) {
                 log::warn!(
                     "[{}] no app thread was free for {waited:.1?} ({setting}): answered 503",
                     exchange.id()

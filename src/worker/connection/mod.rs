@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use mio::Token;
+use mio::event::Event;
+use mio::{Interest, Registry, Token};
 
 use crate::config::ProxyProtocol;
 use crate::http::HeadParser;
@@ -112,6 +113,18 @@ pub(super) struct Readiness {
     pub(super) hung_up: bool,
 }
 
+impl Readiness {
+    /// What an event says.
+    pub(super) fn of(event: &Event) -> Self {
+        Self {
+            readable: event.is_readable(),
+            writable: event.is_writable(),
+            read_closed: event.is_read_closed(),
+            hung_up: event.is_error() || (event.is_read_closed() && event.is_write_closed()),
+        }
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -139,6 +152,8 @@ pub(super) struct Connection {
     write_progress_at: Instant,
     /// The entry in the timers, if there is one.
     pub(super) armed: Option<Instant>,
+    /// Whether the poll tells of it. One that is answered and closed within a turn never needs to be.
+    watched: bool,
     /// The scheme that the application is to see whatever the rules of trust say.
     scheme: Option<Scheme>,
 }
@@ -168,6 +183,7 @@ impl Connection {
             idle_since: context.now,
             write_progress_at: context.now,
             armed: None,
+            watched: false,
             scheme: None,
         }
     }
@@ -191,9 +207,24 @@ impl Connection {
         self.token
     }
 
-    /// The socket, to register it.
-    pub(super) fn socket_mut(&mut self) -> &mut Socket {
-        &mut self.socket
+    /// Whether the poll should tell of it and does not yet. While its first request is on the way to the application, an answer
+    /// may come before anything else can happen.
+    pub(super) fn wants_watching(&self) -> bool {
+        match &self.phase {
+            _ if self.watched => false,
+            Phase::Exchange(running) => running.attended || !self.output.is_empty(),
+            Phase::Preface | Phase::Head { .. } | Phase::Body(_) => true,
+            Phase::Farewell { .. } | Phase::Linger { .. } => true,
+        }
+    }
+
+    /// Has the poll tell of it.
+    ///
+    /// # Errors
+    /// The kernel has no memory or no room for another descriptor to watch.
+    pub(super) fn watch(&mut self, registry: &Registry) -> io::Result<()> {
+        self.watched = true;
+        registry.register(&mut self.socket, self.token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Takes note of what the poll said.

@@ -10,10 +10,9 @@ use crate::sys::clock;
 
 use super::super::calls::{Call, Calls};
 use super::super::connection::TimedOut;
-use super::super::link::Record;
 use super::super::observer::Task;
 use super::super::overseer::Word;
-use super::super::record;
+use super::super::record::{self, Over};
 use super::super::watch::{Finding, Watch};
 use super::{Reactor, now};
 
@@ -69,7 +68,7 @@ impl Reactor {
                 Finding::Lost(call) => self.give_up(&call, time),
                 Finding::Returned(call) => log::warn!(
                     "[{}] {} has come back after {:.1} s: its app thread serves again",
-                    call.request.id,
+                    call.request().id,
                     call.title(),
                     call.link.age(time).as_secs_f64()
                 ),
@@ -99,11 +98,11 @@ impl Reactor {
         if self.context.orphans.get(&token).is_some_and(|link| Arc::ptr_eq(link, &call.link)) {
             self.context.orphans.remove(&token);
             became = "its client had left";
-            let (request, queued) = (Arc::clone(&call.request), call.link.queued());
-            let record = Record { request, head: None, status: 504, body_bytes: 0, queued };
+            let (request, queued) = (call.request(), call.link.queued());
+            let record = Over { request, head: None, status: 504, body_bytes: 0, queued };
             record::exchange_over(&record, &mut self.context);
         }
-        let (id, title, age) = (&call.request.id, call.title(), call.link.age(time).as_secs_f64());
+        let (id, title, age) = (&call.request().id, call.title(), call.link.age(time).as_secs_f64());
         let told = format!("[{id}] {title} timed out after {age:.1} s (workers.request_timeout): {became}");
         // It ends only after the reactor.
         drop(self.watching.tasks.send(Task::TimedOut { call, told }));
@@ -111,8 +110,8 @@ impl Reactor {
 
     /// A thread does not come back.
     fn give_up(&mut self, call: &Call, time: Duration) {
-        let path = String::from_utf8_lossy(call.request.head.path()).into_owned();
-        let method = String::from_utf8_lossy(call.request.head.method()).into_owned();
+        let path = String::from_utf8_lossy(call.request().head.path()).into_owned();
+        let method = String::from_utf8_lossy(call.request().head.method()).into_owned();
         let age = call.link.age(time).as_secs_f64();
         self.report_stuck(format!("a request is stuck: {method} {path} for {age:.1} s"));
     }

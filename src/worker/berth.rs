@@ -1,0 +1,176 @@
+//! The berth: where an app thread leaves the reactor while it runs the application, so that the standby can take it over
+//! when that takes long.
+//!
+//! ```text
+//!   app thread:  leave ──> (the application runs) ──> regain ──> goes on with its turn
+//!                  └──> (the standby has taken it) ──> regain gives nothing: the app thread is one of the pool now
+//! ```
+//!
+//! Invariant: there is one reactor, and it is in one place: with the thread that turns it, in the berth, or on its way to
+//! the standby. A reactor in the berth is regained only by the thread that left it.
+//!
+//! The standby looks every [`TICK`] while reactors come and go here, and parks when none has since its last look; an app
+//! thread that leaves a reactor then unparks it. So a busy worker pays for no wake-up in a request, and an idle one does not
+//! tick. Generic over the reactor, and on the locks of `sync`, so that every interleaving can be tried.
+
+use super::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// How often the standby looks. A call is taken over by its second look: after one to two ticks, a millisecond at most. What a
+/// response holds back waits for one tick at most.
+pub(super) const TICK: Duration = Duration::from_micros(500);
+
+/// The berth.
+#[derive(Debug)]
+pub(super) struct Berth<R> {
+    place: Mutex<Place<R>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Place<R> {
+    left: Option<Left<R>>,
+    /// How often a reactor was left here.
+    times: u64,
+    /// On its way to the standby.
+    given: Option<R>,
+    standby: Standby,
+}
+
+#[derive(Debug)]
+struct Left<R> {
+    by: usize,
+    reactor: R,
+    /// The app thread waits for what only a turning reactor brings.
+    urgent: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Standby {
+    /// Looks every tick, or turns the reactor.
+    Awake,
+    /// Waits until something is left here.
+    Parked,
+    /// Is to end.
+    Dismissed,
+}
+
+/// A reactor for the standby.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken<R> {
+    /// An app thread gave it away.
+    Given(R),
+    /// The call of the app thread that left it takes long.
+    Over(R),
+}
+
+impl<R> Berth<R> {
+    /// An empty berth.
+    pub(super) fn new() -> Self {
+        let place = Place { left: None, times: 0, given: None, standby: Standby::Awake };
+        Self { place: Mutex::new(place), changed: Condvar::new() }
+    }
+
+    // App threads.
+
+    /// Leaves the reactor here. Followed by [`Berth::regain`].
+    pub(super) fn leave(&self, by: usize, reactor: R) {
+        let mut place = self.lock();
+        place.left = Some(Left { by, reactor, urgent: false });
+        place.times += 1;
+        if place.standby == Standby::Parked {
+            place.standby = Standby::Awake;
+            drop(place);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes the reactor again; `None` when it was taken over.
+    pub(super) fn regain(&self, by: usize) -> Option<R> {
+        let left = &mut self.lock().left;
+        left.take_if(|left| left.by == by).map(|left| left.reactor)
+    }
+
+    /// What `use_it` makes of the reactor where it lies; `None` when it was taken over. `use_it` must not block.
+    pub(super) fn with<T>(&self, by: usize, use_it: impl FnOnce(&mut R) -> T) -> Option<T> {
+        let mut place = self.lock();
+        let left = place.left.as_mut().filter(|left| left.by == by)?;
+        Some(use_it(&mut left.reactor))
+    }
+
+    /// Has the standby take the reactor over at once: this thread is about to wait for it.
+    pub(super) fn urge(&self, by: usize) {
+        if let Some(left) = self.lock().left.as_mut().filter(|left| left.by == by) {
+            left.urgent = true;
+        }
+        self.changed.notify_one();
+    }
+
+    /// Gives a reactor to the standby.
+    pub(super) fn give(&self, reactor: R) {
+        self.lock().given = Some(reactor);
+        self.changed.notify_one();
+    }
+
+    /// Lets the standby end.
+    pub(super) fn dismiss(&self) {
+        self.lock().standby = Standby::Dismissed;
+        self.changed.notify_one();
+    }
+
+    // The standby.
+
+    /// Waits for a reactor to turn; `None` once it was dismissed. Each look at a reactor that stays calls `look`, and one that
+    /// is taken over `over`, before the app thread can learn of it; neither may block.
+    pub(super) fn stand_by(
+        &self,
+        mut look: impl FnMut(&mut R),
+        over: impl FnOnce(&mut R),
+    ) -> Option<Taken<R>> {
+        let mut place = self.lock();
+        let mut seen = place.times;
+        loop {
+            if place.standby == Standby::Dismissed {
+                return None;
+            }
+            if let Some(reactor) = place.given.take() {
+                return Some(Taken::Given(reactor));
+            }
+            let is_same = place.times == seen;
+            seen = place.times;
+            if let Some(mut left) = place.left.take_if(|left| left.urgent || is_same) {
+                over(&mut left.reactor);
+                return Some(Taken::Over(left.reactor));
+            }
+            match &mut place.left {
+                Some(left) => look(&mut left.reactor),
+                None if is_same => {
+                    place.standby = Standby::Parked;
+                    place = self.wait(place);
+                    // Whatever was left since is new to it.
+                    seen = place.times.wrapping_sub(1);
+                    continue;
+                }
+                None => {}
+            }
+            place = self.wait_for_tick(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place<R>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&'a self, place: MutexGuard<'a, Place<R>>) -> MutexGuard<'a, Place<R>> {
+        let mut place = self.changed.wait(place).unwrap_or_else(PoisonError::into_inner);
+        if place.standby == Standby::Parked {
+            place.standby = Standby::Awake;
+        }
+        place
+    }
+
+    fn wait_for_tick<'a>(&'a self, place: MutexGuard<'a, Place<R>>) -> MutexGuard<'a, Place<R>> {
+        self.changed.wait_timeout(place, TICK).unwrap_or_else(PoisonError::into_inner).0
+    }
+}

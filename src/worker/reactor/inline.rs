@@ -1,0 +1,121 @@
+//! What the reactor does for the app thread that turns it and runs the application in between: remembers what is run while
+//! it lies in the berth, and writes what is answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::super::calls::Call;
+use super::super::connection::Connection;
+use super::super::exchange::{Rest, WorkerExchange};
+use super::super::link::Link;
+use super::super::record::{self, Over};
+use super::Reactor;
+
+/// A request that the app thread runs which turns the reactor.
+#[derive(Debug)]
+pub(super) struct Inline {
+    thread: usize,
+    link: Arc<Link>,
+    began: Instant,
+}
+
+impl Reactor {
+    /// App thread `thread` is about to run a request; it leaves the reactor in the berth next.
+    pub(in crate::worker) fn begin_inline(
+        &mut self,
+        thread: usize,
+        exchange: &mut WorkerExchange,
+        limit: Option<Duration>,
+    ) {
+        exchange.run_inline(thread);
+        let (link, started) = (Arc::clone(exchange.link()), self.context.time());
+        link.begin(started, limit);
+        let head = &link.request.head;
+        self.context.scoreboard.begin(thread, head.method(), head.path(), started);
+        self.inline = Some(Inline { thread, link, began: self.context.now });
+    }
+
+    /// The app thread is back, and has the reactor again.
+    pub(in crate::worker) fn end_inline(&mut self, exchange: Box<WorkerExchange>) {
+        let Some(Inline { thread, link, began }) = self.inline.take() else { return };
+        self.context.scoreboard.end(thread);
+        let took = self.context.now.saturating_duration_since(began);
+        self.context.forecast.learn(exchange.kind(), took);
+        drop(link);
+        self.context.spare(exchange);
+    }
+
+    /// The call takes long, and another thread has the reactor from now on: what is run counts as handed over.
+    pub(in crate::worker) fn adopt(&mut self) {
+        let Some(Inline { thread, link, .. }) = self.inline.take() else { return };
+        self.context.jobs.adopt();
+        self.context.tick();
+        let token = link.token();
+        self.watching.calls.adopt(thread, Call { link });
+        self.attend(token);
+        self.pump(token);
+    }
+
+    /// Transmits what the request that is run has held back.
+    pub(in crate::worker) fn transmit_held(&mut self) {
+        if let Some(inline) = &self.inline
+            && inline.link.holds_output()
+        {
+            let token = inline.link.token();
+            self.context.tick();
+            self.pump(token);
+        }
+    }
+
+    /// Whether others of its kind took long.
+    pub(in crate::worker) fn is_slow(&self, exchange: &WorkerExchange) -> bool {
+        self.context.forecast.is_slow(exchange.kind())
+    }
+
+    /// Hands a request over to the app threads.
+    pub(in crate::worker) fn hand_over(&mut self, exchange: Box<WorkerExchange>) {
+        if self.context.all_lost {
+            return exchange.shed();
+        }
+        self.attend(exchange.token());
+        self.context.jobs.push(exchange);
+    }
+
+    /// Takes back what was handed over and not begun, for the app thread that turns the reactor next to run.
+    pub(in crate::worker) fn take_back(&mut self) {
+        let waiting = self.context.jobs.withdraw_all();
+        self.context.ready.extend(waiting);
+    }
+
+    /// Moves what can be moved between a connection and its exchange.
+    pub(in crate::worker) fn pump(&mut self, token: Token) {
+        self.with_connection(token, Connection::drive);
+    }
+
+    /// Watches a connection whose request will not be answered at once.
+    pub(in crate::worker) fn attend(&mut self, token: Token) {
+        self.with_connection(token, |connection, _| connection.attend());
+    }
+
+    /// Writes the last of a response, or all of it.
+    pub(in crate::worker) fn answer(&mut self, link: &Arc<Link>, mut rest: Rest<'_>) {
+        self.context.tick();
+        let mut there = false;
+        self.with_connection(link.token(), |connection, context| {
+            there = true;
+            connection.answer(link, &mut rest, context)
+        });
+        if !there && self.context.orphans.remove(&link.token()).is_some() {
+            let over = Over {
+                request: &link.request,
+                head: rest.head.as_ref(),
+                status: rest.status,
+                body_bytes: rest.body_bytes,
+                queued: link.queued(),
+            };
+            record::exchange_over(&over, &mut self.context);
+        }
+    }
+}
