@@ -23,9 +23,6 @@ use super::recycle;
 /// Size of the one read buffer, in bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// Exchanges that are over and whose memory is kept for others.
-const SPARES_MAX: usize = 8;
-
 /// State of the reactor that is not about one connection.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -43,7 +40,8 @@ pub(super) struct Context {
     epoch: (Instant, Duration),
     /// Requests that are complete, for whoever turns the reactor to run or to hand over.
     pub(super) ready: VecDeque<Box<WorkerExchange>>,
-    spares: Vec<Box<WorkerExchange>>,
+    /// An exchange that is over, kept for its memory: requests that are run in place come one at a time.
+    spare: Option<Box<WorkerExchange>>,
     /// What is known of how long requests take.
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
@@ -92,7 +90,7 @@ impl Context {
             now,
             epoch: (now, clock::monotonic()),
             ready: VecDeque::new(),
-            spares: Vec::new(),
+            spare: None,
             forecast: Forecast::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             access,
@@ -121,7 +119,7 @@ impl Context {
     /// An exchange for a request, in the memory of one that is over.
     pub(super) fn exchange(&mut self, request: Request, token: Token) -> Box<WorkerExchange> {
         let queued_at = self.time();
-        match self.spares.pop() {
+        match self.spare.take() {
             Some(mut exchange) => {
                 exchange.renew(request, token, queued_at);
                 exchange
@@ -139,9 +137,7 @@ impl Context {
 
     /// Keeps the memory of an exchange that is over.
     pub(super) fn spare(&mut self, exchange: Box<WorkerExchange>) {
-        if self.spares.len() < SPARES_MAX {
-            self.spares.push(exchange);
-        }
+        self.spare = Some(exchange);
     }
 
     /// Takes back a request that no app thread has begun.

@@ -12,7 +12,7 @@ use crate::http::RequestHead;
 pub(super) const SLOW: Duration = Duration::from_micros(400);
 
 /// Kinds that are kept. Each is one word, so the table is a page.
-const KINDS: usize = 512;
+const KINDS: u32 = 512;
 
 /// So much of a path is looked at: its first two segments, and no more bytes than this.
 const PREFIX_BYTES: usize = 32;
@@ -56,18 +56,18 @@ struct Average {
 impl Forecast {
     /// Nothing is known.
     pub(super) fn new() -> Self {
-        Self { averages: vec![Average::default(); KINDS].into_boxed_slice() }
+        Self { averages: vec![Average::default(); KINDS as usize].into_boxed_slice() }
     }
 
     /// Whether requests of this kind take long.
     pub(super) fn is_slow(&self, kind: Kind) -> bool {
-        let average = self.averages[kind.0 as usize % KINDS];
+        let average = self.averages[(kind.0 % KINDS) as usize];
         average.kind == kind.0 && u128::from(average.micros) >= SLOW.as_micros()
     }
 
     /// A request of this kind took so long.
     pub(super) fn learn(&mut self, kind: Kind, took: Duration) {
-        let average = &mut self.averages[kind.0 as usize % KINDS];
+        let average = &mut self.averages[(kind.0 % KINDS) as usize];
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         *average = if average.kind == kind.0 {
             let (old, new) = (u64::from(average.micros), u64::from(micros));
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn what_was_slow_is_expected_to_be_slow_until_it_is_quick_again() {
         let mut forecast = Forecast::new();
-        let (kind, other) = (Kind(7), Kind(7 + KINDS as u32));
+        let (kind, other) = (Kind(7), Kind(7 + KINDS));
         assert!(!forecast.is_slow(kind));
         forecast.learn(kind, LONG);
         assert!(forecast.is_slow(kind) && !forecast.is_slow(other));
