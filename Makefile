@@ -6,12 +6,13 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 TARGET ?= $(FUZZ_TARGETS)
 SECONDS ?= 600
 
-.PHONY: help run test chaos lint fuzz fuzz-smoke setup clean
+.PHONY: help run test chaos loom lint fuzz fuzz-smoke setup clean
 
 help:
 	@echo "make run    build and serve examples/demo at http://127.0.0.1:8000"
 	@echo "make test   install what the tests need, then run all tests"
 	@echo "make chaos  reloads, kills, upgrades, stuck requests and shortages under load, as often as wanted of a release (minutes)"
+	@echo "make loom   try every interleaving of the locks by which the reactor changes hands"
 	@echo "make lint   check format and lints"
 	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
 	@echo "make fuzz-smoke   fuzz every target for 30 s"
@@ -32,6 +33,10 @@ chaos: setup
 	$(CARGO) test --release --test chaos --no-run
 	@begun=$$(date +%s); RWSGI_CHAOS=full timeout 3600 $(CARGO) test --release --test chaos -- --nocapture; \
 	outcome=$$?; echo "chaos: $$(($$(date +%s) - begun)) s"; exit $$outcome
+
+# Every interleaving of the locks by which the reactor changes hands.
+loom:
+	RUSTFLAGS="--cfg loom" $(CARGO) test --target-dir target/loom --lib berth
 
 lint:
 	$(CARGO) fmt --check

@@ -4,10 +4,12 @@
 pub mod channel;
 pub mod control;
 pub mod message;
+pub mod roster;
 pub mod scoreboard;
 pub mod seat;
 
 pub use channel::Channel;
 pub use message::{FromTemplate, FromWorker, ToTemplate, ToWorker};
+pub use roster::Roster;
 pub use scoreboard::Scoreboard;
 pub use seat::{Programs, Seat, TemplateMain, TemplateSeat, WorkerMain};

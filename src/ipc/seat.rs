@@ -1,11 +1,13 @@
 //! What a worker process is born with. The master makes it, the worker consumes it, and neither names the other.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::net::Listener;
 
 use super::channel::Channel;
+use super::roster::Roster;
 use super::scoreboard::Scoreboard;
 
 /// Everything that a forked worker needs.
@@ -23,6 +25,8 @@ pub struct Seat {
     pub channel: Channel,
     /// What it tells about itself without being asked.
     pub scoreboard: Scoreboard,
+    /// How many connections the other workers have.
+    pub roster: Arc<Roster>,
 }
 
 /// Everything that a forked template needs.
@@ -38,6 +42,8 @@ pub struct TemplateSeat {
     pub channel: Channel,
     /// Where it leaves the stacks of its threads when it crashes.
     pub scoreboard: Scoreboard,
+    /// For its workers.
+    pub roster: Arc<Roster>,
     /// The master's process id: the parent of the workers that it forks.
     pub master: i32,
 }

@@ -5,9 +5,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::ipc::{Channel, Programs, Scoreboard, Seat, TemplateSeat};
+use crate::ipc::{Channel, Programs, Roster, Scoreboard, Seat, TemplateSeat};
 use crate::log as logs;
 use crate::net::Listener;
 use crate::sys;
@@ -28,6 +29,7 @@ pub(super) struct Order<'a> {
     pub(super) settings: &'a Settings,
     pub(super) listeners: &'a [Listener],
     pub(super) programs: &'a Programs,
+    pub(super) roster: &'a Arc<Roster>,
     /// Descriptors of the master that the child closes.
     pub(super) masters: &'a [RawFd],
 }
@@ -85,14 +87,15 @@ fn be_child(order: &Order<'_>, channel: Channel, scoreboard: Scoreboard, master:
         };
         let inherited: Vec<RawFd> = order.listeners.iter().map(|it| it.as_fd().as_raw_fd()).collect();
         sys::descriptors::close_in_child(&inherited);
-        let settings = order.settings.clone();
+        let (settings, roster) = (order.settings.clone(), Arc::clone(order.roster));
         match order.role {
             Role::Worker(slot) => {
-                let seat = Seat { generation, slot, settings, listeners, channel, scoreboard };
+                let seat = Seat { generation, slot, settings, listeners, channel, scoreboard, roster };
                 order.programs.worker.run(seat)
             }
             Role::Template => {
-                let seat = TemplateSeat { generation, settings, listeners, channel, scoreboard, master };
+                let seat =
+                    TemplateSeat { generation, settings, listeners, channel, scoreboard, roster, master };
                 order.programs.template.run(seat)
             }
         }

@@ -129,7 +129,7 @@ fn be_worker(
     if !sys::process::die_with_parent(seat.master) {
         return EXIT_ORPHANED;
     }
-    let TemplateSeat { generation, settings, listeners, channel: templates, scoreboard, .. } = seat;
+    let TemplateSeat { generation, settings, listeners, channel: templates, scoreboard, roster, .. } = seat;
     sys::descriptors::grant_to_forks(templates.as_raw_fd());
     drop((templates, scoreboard));
     sys::title::set(&format!("{}: worker {slot} gen {generation}", settings.server.process_name));
@@ -143,7 +143,10 @@ fn be_worker(
         Err(error) => return system_error("the scoreboard cannot be opened", &error),
     };
     let channel = Channel::from(channel);
-    worker::run_loaded(application, Seat { generation, slot, settings, listeners, channel, scoreboard })
+    worker::run_loaded(
+        application,
+        Seat { generation, slot, settings, listeners, channel, scoreboard, roster },
+    )
 }
 
 fn warn(findings: &Findings) {

@@ -154,14 +154,22 @@ impl Master {
         let listeners = Listener::bind(&bind, 1, 0o600).unwrap();
         let (ours, theirs) = Channel::pair().unwrap();
         let scoreboard = Scoreboard::create(settings.workers.threads).unwrap();
+        let roster = Arc::new(crate::ipc::Roster::create().unwrap());
         match sys::process::fork().unwrap() {
             Fork::Parent(template) => Self { template, channel: ours, settings },
             Fork::Child => {
                 drop(ours);
                 let loader = TellingLoader { import, listener: listeners[0].as_fd().as_raw_fd() };
                 let settings = settings.clone();
-                let seat =
-                    TemplateSeat { generation: 1, settings, listeners, channel: theirs, scoreboard, master };
+                let seat = TemplateSeat {
+                    generation: 1,
+                    settings,
+                    listeners,
+                    channel: theirs,
+                    scoreboard,
+                    roster,
+                    master,
+                };
                 sys::exit_now(Template::new(Box::new(loader)).run(seat))
             }
         }

@@ -3,6 +3,9 @@
 //! The listeners are in the reactor's epoll with `EPOLLEXCLUSIVE`, so that a new connection wakes one worker and not
 //! all. mio has no such flag, hence the raw registration on the poll's own descriptor; events come through mio.
 //!
+//! The kernel wakes the same worker again and again, so a worker that has its share of connections leaves the next ones to
+//! others: see [`Roster`].
+//!
 //! A worker whose app threads are all busy, that has all the connections it may have, or that is out of descriptors,
 //! leaves the listeners to the others. A worker that is woken although it is busy takes one connection: the wake went to
 //! no one else (`epoll_ctl(2)`, `EPOLLEXCLUSIVE`), and the connection would wait for the next one to come. Between two
@@ -17,6 +20,8 @@ use mio::{Poll, Token};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::config::Trusted;
+use crate::ipc::Roster;
+use crate::ipc::roster::Entry;
 use crate::net::{Address, Endpoint, Listener};
 use crate::sys::descriptors;
 
@@ -28,8 +33,17 @@ const TOKEN_BASE: usize = usize::MAX - 0xffff;
 /// The last token of a listener; those above belong to the reactor.
 const TOKEN_LAST: usize = usize::MAX - 0xff;
 
+/// The token of the bell that calls workers with few connections.
+pub(super) const BELL: Token = Token(usize::MAX - 4);
+
 /// Connections that are taken at one wake, so that others get theirs.
 pub(super) const BATCH_MAX: usize = 16;
+
+/// How long a worker that has its share of connections leaves the next one to others.
+const DEFERRAL: Duration = Duration::from_millis(1);
+
+/// A worker may have more connections than another by this part of the other's.
+const SLACK_PART: usize = 5;
 
 /// How long a worker that is out of descriptors stays away from the listeners.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(500);
@@ -42,7 +56,10 @@ pub(super) struct Acceptor {
     epoll: Epoll,
     joined: bool,
     paused_until: Option<Instant>,
+    /// The worker stays away although it could take more; afterwards it takes what nobody else has taken.
+    deferred: bool,
     trusted: Trusted,
+    roster: Option<Entry>,
 }
 
 impl Drop for Acceptor {
@@ -63,9 +80,44 @@ impl Acceptor {
     ///
     /// # Errors
     /// Out of descriptors.
-    pub(super) fn new(poll: &Poll, listeners: Vec<Listener>, trusted: Trusted) -> io::Result<Self> {
+    pub(super) fn new(
+        poll: &Poll,
+        listeners: Vec<Listener>,
+        trusted: Trusted,
+        roster: &Arc<Roster>,
+    ) -> io::Result<Self> {
         let epoll = Epoll(crate::sys::duplicate(poll)?);
-        Ok(Self { listeners, epoll, joined: false, paused_until: None, trusted })
+        let bell = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, BELL.0 as u64);
+        epoll.add(roster.bell(), bell)?;
+        let roster = roster.enter(std::process::id());
+        Ok(Self { listeners, epoll, joined: false, paused_until: None, deferred: false, trusted, roster })
+    }
+
+    /// Tells the other workers how many connections this one has.
+    pub(super) fn publish(&self, connections: usize) {
+        if let Some(entry) = &self.roster {
+            entry.publish((self.joined || self.deferred).then_some(connections));
+        }
+    }
+
+    /// How many connections the worker should have more, beside the others.
+    pub(super) fn share(&self, own: usize) -> usize {
+        self.roster.as_ref().map_or(usize::MAX, |entry| share(own, entry.fewest_of_others()))
+    }
+
+    /// How many connections the worker may take now that has `own` already. When it has its share, it calls the others and
+    /// stays away for a moment.
+    pub(super) fn claim(&mut self, own: usize, now: Instant) -> usize {
+        let Some(entry) = &self.roster else { return usize::MAX };
+        let share = share(own, entry.fewest_of_others());
+        if share > 0 || std::mem::take(&mut self.deferred) {
+            return share.max(1);
+        }
+        entry.ring();
+        self.leave();
+        self.deferred = true;
+        self.paused_until = Some(now + DEFERRAL);
+        0
     }
 
     /// Whether the worker is woken for new connections.
@@ -100,6 +152,7 @@ impl Acceptor {
 
     /// Leaves the listeners to the other workers.
     pub(super) fn leave(&mut self) {
+        self.deferred = false;
         if !self.joined {
             return;
         }
@@ -183,5 +236,35 @@ impl Acceptor {
         );
         self.leave();
         self.paused_until = Some(now + EXHAUSTED_PAUSE);
+    }
+}
+
+/// How many connections a worker may take that has `own`, when the one with the fewest that takes any has `fewest`.
+fn share(own: usize, fewest: Option<usize>) -> usize {
+    fewest.map_or(usize::MAX, |fewest| (fewest + fewest / SLACK_PART + 1).saturating_sub(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn a_worker_takes_no_more_than_its_share() {
+        assert_eq!(share(0, None), usize::MAX);
+        assert_eq!(share(100, None), usize::MAX);
+        // Few connections are spread one by one, many within a fifth.
+        for (own, fewest, most) in [
+            (0, 0, 1),
+            (1, 0, 0),
+            (1, 1, 1),
+            (3, 4, 2),
+            (4, 4, 1),
+            (19, 16, 1),
+            (20, 16, 0),
+            (500, 16, 0),
+            (0, 16, 20),
+        ] {
+            assert_eq!(share(own, Some(fewest)), most, "{own} beside {fewest}");
+        }
     }
 }

@@ -174,3 +174,96 @@ impl<R> Berth<R> {
         self.changed.wait_timeout(place, TICK).unwrap_or_else(PoisonError::into_inner).0
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_lasts_is_taken_over_and_its_thread_learns_of_it() {
+        let berth = Arc::new(Berth::new());
+        let standby = {
+            let berth = Arc::clone(&berth);
+            thread::spawn(move || {
+                let mut looks = 0;
+                let taken = berth.stand_by(|_| looks += 1, |reactor| *reactor = "taken");
+                (taken, looks)
+            })
+        };
+        berth.leave(0, "left");
+        let (taken, looks) = standby.join().unwrap();
+        assert_eq!(taken, Some(Taken::Over("taken")));
+        assert!(looks > 0, "taken at the first look");
+        assert_eq!(berth.regain(0), None);
+    }
+
+    #[test]
+    fn a_reactor_is_only_of_use_to_the_thread_that_left_it() {
+        let berth = Berth::new();
+        berth.leave(1, "left");
+        assert_eq!((berth.regain(0), berth.with(0, |_| ())), (None, None));
+        assert_eq!(berth.with(1, |reactor| reactor.len()), Some(4));
+        assert_eq!(berth.regain(1), Some("left"));
+    }
+}
+
+/// Every interleaving of the berth's locks. Nothing times out here, so the standby looks only when it is told to.
+#[cfg(all(test, loom))]
+mod interleavings {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn one_of_both_has_the_reactor() {
+        loom::model(|| {
+            let berth = Arc::new(Berth::new());
+            let shared = Arc::clone(&berth);
+            let standby = thread::spawn(move || shared.stand_by(|_| (), |reactor| *reactor += 1));
+            berth.leave(0, 1);
+            berth.urge(0);
+            let regained = berth.regain(0);
+            berth.dismiss();
+            match (regained, standby.join().unwrap()) {
+                (Some(1), None) | (None, Some(Taken::Over(2))) => {}
+                other => panic!("{other:?}"),
+            }
+        });
+    }
+
+    #[test]
+    fn a_thread_never_gets_what_another_has_left() {
+        loom::model(|| {
+            let berth = Arc::new(Berth::new());
+            let shared = Arc::clone(&berth);
+            let other = thread::spawn(move || {
+                let taken = shared.stand_by(|_| (), |_| ());
+                let Some(Taken::Over(reactor)) = taken else { return };
+                // As the app thread that it is offered to.
+                shared.leave(1, reactor);
+                assert!(shared.regain(1).is_some());
+            });
+            berth.leave(0, ());
+            berth.urge(0);
+            let regained = berth.regain(0);
+            assert_eq!(berth.regain(0), None, "{regained:?}");
+            berth.dismiss();
+            other.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_reactor_that_is_given_arrives_although_the_standby_parks() {
+        loom::model(|| {
+            let berth = Arc::new(Berth::new());
+            let shared = Arc::clone(&berth);
+            let standby = thread::spawn(move || shared.stand_by(|()| (), |()| ()));
+            berth.give(());
+            assert_eq!(standby.join().unwrap(), Some(Taken::Given(())));
+        });
+    }
+}

@@ -161,7 +161,7 @@ fn serve(
     signals: std::fs::File,
     abandon: &(dyn Fn(i32) + Sync),
 ) -> io::Result<()> {
-    let Seat { settings, listeners, channel, scoreboard, .. } = seat;
+    let Seat { settings, listeners, channel, scoreboard, roster, .. } = seat;
     let (settings, scoreboard) = (Arc::new(settings), Arc::new(scoreboard));
     let workers = settings.workers.clone();
     let poll = Poll::new()?;
@@ -177,7 +177,7 @@ fn serve(
     let jobs = Arc::new(Jobs::default());
     let calls = Arc::new(Calls::new(workers.threads, Arc::clone(&scoreboard)));
     let access = AccessLog::open(&settings.log)?;
-    let acceptor = Acceptor::new(&poll, listeners, settings.proxy.trusted.clone())?;
+    let acceptor = Acceptor::new(&poll, listeners, settings.proxy.trusted.clone(), &roster)?;
     let (words, overseer) = overseer::start(application.overseer(), Arc::clone(&calls), Arc::clone(&shared))?;
     let (dumps, dumped) = mpsc::channel();
     let observer = Observer {

@@ -23,7 +23,7 @@ use slab::Slab;
 use crate::ipc::{Channel, FromWorker};
 use crate::sys;
 
-use super::accept::{Accepted, Acceptor};
+use super::accept::{Accepted, Acceptor, BELL};
 use super::check::Check;
 use super::connection::{Connection, Fate, Readiness};
 use super::context::Context;
@@ -242,6 +242,7 @@ impl Reactor {
         self.watch();
         self.consider_recycling();
         self.balance();
+        self.acceptor.publish(self.connections.len());
         self.context.scoreboard.beat(self.context.time());
         self.context.scoreboard.gauge(self.connections.len(), self.context.jobs.waiting());
         if let Some(access) = &mut self.context.access {
@@ -266,6 +267,7 @@ impl Reactor {
             WAKER => {}
             CHANNEL => self.handle_channel(),
             SIGNALS => self.handle_signals(),
+            BELL => self.answer_bell(),
             CHECK => self.read_check(),
             token => {
                 if let Some(index) = self.acceptor.listener_of(token) {
@@ -345,7 +347,19 @@ impl Reactor {
     fn accept(&mut self, index: usize) {
         // Woken although busy: the wake went to no one else, so one connection is taken before the leave.
         let most = if self.is_busy() { 1 } else { self.room() };
-        self.accept_some(index, most);
+        let share = self.acceptor.claim(self.connections.len(), self.context.now);
+        self.accept_some(index, most.min(share));
+    }
+
+    /// Another worker has its share of connections.
+    fn answer_bell(&mut self) {
+        if !self.acceptor.joined() || self.is_busy() {
+            return;
+        }
+        for index in 0..self.acceptor.listeners() {
+            let share = self.acceptor.share(self.connections.len());
+            self.accept_some(index, self.room().min(share));
+        }
     }
 
     /// Takes at most `most` connections; true when more may be waiting.
@@ -356,6 +370,7 @@ impl Reactor {
             self.admit(|token, context| Connection::new(socket, token, endpoint, context));
         }
         self.accepted = accepted;
+        self.acceptor.publish(self.connections.len());
         more
     }
 

@@ -108,6 +108,7 @@ impl Reactor {
             settings,
             listeners,
             programs: &self.programs,
+            roster: &self.roster,
             masters: &masters,
         })?;
         let pid = spawned.pid;

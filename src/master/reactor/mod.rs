@@ -10,6 +10,7 @@ mod succession;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -19,7 +20,7 @@ use signal_hook::consts::signal::{
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::Settings;
-use crate::ipc::{FromTemplate, FromWorker, Programs};
+use crate::ipc::{FromTemplate, FromWorker, Programs, Roster};
 use crate::log as logs;
 use crate::net::{Listener, SocketFile};
 use crate::sys;
@@ -55,6 +56,8 @@ pub(super) struct Reactor {
     own_descriptors: Vec<RawFd>,
     supervisor: Supervisor,
     processes: Processes,
+    /// Where the workers see how many connections the others have.
+    roster: Arc<Roster>,
     generations: Generations,
     programs: Programs,
     load: Load,
@@ -114,6 +117,8 @@ impl Reactor {
     ) -> io::Result<Self> {
         let Resources { listeners, mut control, pid_file, notifier, program, predecessor } = resources;
         let first_generation = predecessor.as_ref().map_or(1, Predecessor::generation);
+        // Its descriptors are for the workers, so they are not among our own.
+        let roster = Arc::new(Roster::create()?);
         let before = sys::descriptors::list_open()?;
         let poll = Poll::new()?;
         let mut signals = Signals::new([
@@ -140,6 +145,7 @@ impl Reactor {
             own_descriptors,
             supervisor,
             processes: Processes::default(),
+            roster,
             generations,
             programs,
             load,
@@ -379,6 +385,7 @@ impl Reactor {
     /// Takes note of every child that has ended; orphans that were handed to us go without a word.
     fn reap(&mut self) {
         while let Some((pid, status)) = sys::process::reap() {
+            self.roster.remove(pid.unsigned_abs());
             if self.processes.find(pid).is_none() {
                 // A template may have told of it already.
                 for template in self.processes.templates() {

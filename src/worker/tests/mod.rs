@@ -20,7 +20,7 @@ use crate::app::{
 };
 use crate::config::Settings;
 use crate::http::ResponseHead;
-use crate::ipc::{Channel, FromWorker, Scoreboard, Seat, ToWorker};
+use crate::ipc::{Channel, FromWorker, Roster, Scoreboard, Seat, ToWorker};
 use crate::net::{Address, Bind, Listener};
 use crate::sys::process::Fork;
 
@@ -296,7 +296,8 @@ fn boot(change: impl FnOnce(&mut Settings)) -> Running {
     let scoreboard = Scoreboard::create(settings.workers.threads).unwrap();
     let seen = std::os::fd::AsFd::as_fd(&scoreboard).try_clone_to_owned().unwrap();
     let seen = Scoreboard::open(seen, settings.workers.threads).unwrap();
-    let seat = Seat { generation: 1, slot: 0, settings, listeners, channel, scoreboard };
+    let roster = Arc::new(Roster::create().unwrap());
+    let seat = Seat { generation: 1, slot: 0, settings, listeners, channel, scoreboard, roster };
     let (signals, signals_writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
     let hold = Arc::new(Barrier::new(2));
     let overseer = Arc::new(RustOverseer::default());
