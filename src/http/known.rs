@@ -175,6 +175,7 @@ impl KnownFields {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the shift leaves as many bits as SLOTS has")]
 const fn slot(words: &NameWords) -> usize {
     let mixed = words[0] ^ words[1].rotate_left(7) ^ words[2].rotate_left(13) ^ words[3].rotate_left(29);
     (mixed.wrapping_mul(MULTIPLIER) >> (u64::BITS - SLOTS.trailing_zeros())) as usize

@@ -52,7 +52,11 @@ const fn classes(byte: u8) -> u8 {
             byte,
             b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'=' | b';'
         );
-    token as u8 * TOKEN | method as u8 * METHOD | path as u8 * PATH | query as u8 * QUERY | host as u8 * HOST
+    (token as u8 * TOKEN)
+        | (method as u8 * METHOD)
+        | (path as u8 * PATH)
+        | (query as u8 * QUERY)
+        | (host as u8 * HOST)
 }
 
 fn is_of(byte: u8, class: u8) -> bool {
