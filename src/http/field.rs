@@ -34,6 +34,11 @@ pub(super) struct ConnectionOptions {
 impl ConnectionOptions {
     /// Takes in one Connection field.
     pub(super) fn add(&mut self, value: &[u8]) {
+        // What nearly every client sends.
+        if value == b"keep-alive" {
+            self.keep_alive = true;
+            return;
+        }
         for option in list(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");

@@ -5,6 +5,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::syntax::is_host_byte;
+
 /// Whether the text is `host[:port]`.
 pub(super) fn is_authority(text: &[u8]) -> bool {
     let host_length = if text.first() == Some(&b'[') { literal_length(text) } else { name_length(text) };
@@ -25,9 +27,8 @@ fn literal_length(text: &[u8]) -> Option<usize> {
 
 /// The length of a registered name or IPv4 address at the start.
 fn name_length(text: &[u8]) -> Option<usize> {
-    let length = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(byte);
-    (length > 0 && text[..length].iter().all(is_name)).then_some(length)
+    let length = text.iter().position(|byte| !is_host_byte(*byte)).unwrap_or(text.len());
+    (length > 0).then_some(length)
 }
 
 fn is_port(digits: &[u8]) -> bool {

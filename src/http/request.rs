@@ -1,36 +1,39 @@
-//! A parsed request head: one owner of the bytes, and spans into them.
-
-use bytes::Bytes;
+//! A parsed request head: one owner of the bytes, and spans into them. Its buffers can be used again for the next
+//! request.
 
 use super::error::Reject;
+use super::known::{KnownField, KnownFields};
 use super::request_line::RequestLine;
 
 pub use super::scanner::HeadParser;
 
 /// HTTP/1.0 or HTTP/1.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
+    #[default]
     Http11,
 }
 
 /// What the server needs to know about a method; its text is in the head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
     /// GET
     Get,
     /// HEAD: the answer has no body.
     Head,
     /// Any other.
+    #[default]
     Other,
 }
 
 /// The form of the request target (RFC 9112 §3.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Target {
     /// `/path?query`
+    #[default]
     Origin,
     /// `http://host/path?query`; its authority stands in for Host (RFC 9112 §3.2.2).
     Absolute,
@@ -41,9 +44,10 @@ pub enum Target {
 }
 
 /// How the request's body is delimited (RFC 9112 §6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RequestBodyLength {
     /// No body.
+    #[default]
     None,
     /// Content-Length, above zero.
     Length(u64),
@@ -74,6 +78,13 @@ impl Span {
         }
     }
 
+    /// The span from `start` to `end`, in a head that is known to have less than 4 GiB.
+    #[allow(clippy::cast_possible_truncation, reason = "the head is known to be short")]
+    pub(super) fn within(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && u32::try_from(end).is_ok());
+        Self { start: start as u32, length: (end - start) as u32 }
+    }
+
     /// The bytes of the span, in the head that it was made for.
     pub(super) fn slice(self, bytes: &[u8]) -> &[u8] {
         let start = self.start as usize;
@@ -86,14 +97,20 @@ impl Span {
 pub(super) struct FieldSpan {
     pub(super) name: Span,
     pub(super) value: Span,
+    pub(super) known: Option<KnownField>,
 }
 
-/// A parsed request head that owns its bytes.
-#[derive(Debug, Clone)]
+/// A parsed request head that owns its bytes. One that is given to [`HeadParser::parse_slice`] again keeps its buffers,
+/// so that the next head allocates nothing.
+#[derive(Debug, Clone, Default)]
 pub struct RequestHead {
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Vec<u8>,
     pub(super) line: RequestLine,
+    /// The field lines, each with its CRLF.
+    pub(super) section: Span,
     pub(super) fields: Vec<FieldSpan>,
+    /// Which known fields are among them.
+    pub(super) known: KnownFields,
     pub(super) host: Option<Span>,
     pub(super) body_length: RequestBodyLength,
     pub(super) keep_alive: bool,
@@ -101,6 +118,27 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Forgets the request and keeps the buffers.
+    pub fn clear(&mut self) {
+        let Self { bytes, line, section, fields, known, host, body_length, keep_alive, expects_continue } =
+            self;
+        bytes.clear();
+        fields.clear();
+        *line = RequestLine::default();
+        *section = Span::default();
+        *known = KnownFields::default();
+        *host = None;
+        *body_length = RequestBodyLength::None;
+        *keep_alive = false;
+        *expects_continue = false;
+    }
+
+    /// How many bytes its buffers hold on to, for those who keep heads for the next request.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.fields.capacity() * size_of::<FieldSpan>()
+    }
+
     /// The method's text.
     #[must_use]
     pub fn method(&self) -> &[u8] {
@@ -157,6 +195,36 @@ impl RequestHead {
     /// underscore are already dropped.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter().map(|field| (field.name.slice(&self.bytes), field.value.slice(&self.bytes)))
+    }
+
+    /// [`Self::fields`], each with what its name is if that is known.
+    pub fn fields_with_kind(&self) -> impl Iterator<Item = (Option<KnownField>, &[u8], &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (field.known, field.name.slice(&self.bytes), field.value.slice(&self.bytes)))
+    }
+
+    /// The field lines as received, each with its CRLF, those that were dropped among them; without the empty line at
+    /// the end. Heads of which these are equal have equal fields.
+    #[must_use]
+    pub fn fields_bytes(&self) -> &[u8] {
+        self.section.slice(&self.bytes)
+    }
+
+    /// Which known fields there are.
+    #[must_use]
+    pub fn known_fields(&self) -> KnownFields {
+        self.known
+    }
+
+    /// The first value of a known field.
+    #[must_use]
+    pub fn known_field(&self, known: KnownField) -> Option<&[u8]> {
+        if !self.known.contains(known) {
+            return None;
+        }
+        let field = self.fields.iter().find(|field| field.known == Some(known))?;
+        Some(field.value.slice(&self.bytes))
     }
 
     /// The first field of that name (given in lower case).

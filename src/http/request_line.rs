@@ -8,7 +8,7 @@ use super::target;
 pub(super) const METHOD_BYTES_MAX: usize = 32;
 
 /// A checked request line; spans count from the start of the head.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RequestLine {
     pub(super) method: Span,
     pub(super) method_kind: Method,
@@ -19,13 +19,6 @@ pub(super) struct RequestLine {
     /// Of an absolute-form target.
     pub(super) authority: Option<Span>,
     pub(super) version: Version,
-}
-
-/// Whether a byte may be in a method. Methods are case-sensitive tokens (RFC 9110 §9.1) and every registered one is
-/// in upper case. A lower-case letter is refused as gunicorn does, for some readers take `get` for GET and others
-/// not; so are the token characters that no method uses.
-pub(super) fn is_method_byte(byte: u8) -> bool {
-    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
 }
 
 impl RequestLine {
@@ -48,11 +41,7 @@ impl RequestLine {
         let authority = parts.authority.map(|authority| Span::of(line, authority)).transpose()?;
         Ok(Self {
             method: Span::of(line, method)?,
-            method_kind: match method {
-                b"GET" => Method::Get,
-                b"HEAD" => Method::Head,
-                _ => Method::Other,
-            },
+            method_kind: method_kind(method),
             target: Span::of(line, target)?,
             form: parts.form,
             path: Span::of(line, parts.path)?,
@@ -60,6 +49,15 @@ impl RequestLine {
             authority,
             version,
         })
+    }
+}
+
+/// The kind of a checked method.
+pub(super) fn method_kind(method: &[u8]) -> Method {
+    match method {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        _ => Method::Other,
     }
 }
 

@@ -15,7 +15,7 @@ pub use super::framer::{BodyFramer, Frame};
 const HEAD_BYTES_USUAL: usize = 512;
 
 /// A response head under construction: status and header fields, checked and rendered as they are added.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ResponseHead {
     /// The status line and all fields but Content-Length, each with its CRLF.
     rendered: Vec<u8>,
@@ -31,7 +31,29 @@ pub struct ResponseHead {
 #[derive(Debug, Clone, Copy)]
 struct ContentLength {
     number: u64,
-    digits: ([u8; 20], usize),
+    digits: Digits,
+}
+
+/// A number in decimal digits.
+#[derive(Debug, Clone, Copy)]
+struct Digits {
+    bytes: [u8; 20],
+    length: u8,
+}
+
+impl Digits {
+    fn of(number: u64) -> Self {
+        let mut digits = Self { bytes: [0; 20], length: 0 };
+        for byte in itoa::Buffer::new().format(number).bytes() {
+            digits.bytes[usize::from(digits.length)] = byte;
+            digits.length += 1;
+        }
+        digits
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 /// Why a status or a header field from the application is refused. `Display` is one sentence that says how to mend it.
@@ -108,6 +130,26 @@ pub struct ResponseContext<'a> {
     pub date: &'a str,
 }
 
+impl Clone for ResponseHead {
+    fn clone(&self) -> Self {
+        let mut clone = Self::empty();
+        clone.clone_from(self);
+        clone
+    }
+
+    /// Keeps the buffer, so that a head that was checked once is taken over by one copy.
+    fn clone_from(&mut self, source: &Self) {
+        let Self { rendered, status_line_length, status, content_length, has_date, has_server } = source;
+        self.rendered.clear();
+        self.rendered.extend_from_slice(rendered);
+        self.status_line_length = *status_line_length;
+        self.status = *status;
+        self.content_length = *content_length;
+        self.has_date = *has_date;
+        self.has_server = *has_server;
+    }
+}
+
 impl ResponseHead {
     /// Starts a head from a status string as PEP 3333 has it: three digits, a space, a reason. The reason may be
     /// empty (RFC 9112 §4). Statuses past 599 are let through: applications behind load balancers invent them.
@@ -115,35 +157,44 @@ impl ResponseHead {
     /// # Errors
     /// Not of that form, a 1xx status, or a control character in the reason.
     pub fn new(status: &[u8]) -> Result<Self, FieldError> {
-        let (code, reason) = match status {
-            [a, b, c, b' ', reason @ ..] => (decimal(&[*a, *b, *c]), reason),
-            _ => (None, &b""[..]),
-        };
-        let malformed = || FieldError::Status(latin1(status));
-        let code = code.and_then(|code| u16::try_from(code).ok()).ok_or_else(malformed)?;
-        if reason.contains(&b'\t') || has_forbidden_control(reason) {
-            return Err(FieldError::StatusControl);
-        }
-        match code {
-            0..100 => return Err(malformed()),
-            // RFC 9110 §15.2; 100 is the server's to send, and WSGI has no way to switch protocols.
-            100..200 => return Err(FieldError::InformationalStatus(code)),
-            _ => {}
-        }
-        let mut rendered = Vec::with_capacity(HEAD_BYTES_USUAL);
+        let mut head = Self::empty();
+        head.rendered.reserve(HEAD_BYTES_USUAL);
+        head.recycle(status)?;
+        Ok(head)
+    }
+
+    /// [`Self::new`] in the buffer of an earlier head, which is forgotten. After an error the head must not be encoded.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn recycle(&mut self, status: &[u8]) -> Result<(), FieldError> {
+        self.clear();
+        self.status = status_code(status)?;
         // RFC 9110 §2.5: the server's own version, whatever the request's.
-        rendered.extend_from_slice(b"HTTP/1.1 ");
-        rendered.extend_from_slice(status);
-        rendered.extend_from_slice(b"\r\n");
-        let status_line_length = rendered.len();
-        Ok(Self {
-            rendered,
-            status_line_length,
-            status: code,
+        self.rendered.reserve(status.len() + 11);
+        self.rendered.extend_from_slice(b"HTTP/1.1 ");
+        self.rendered.extend_from_slice(status);
+        self.rendered.extend_from_slice(b"\r\n");
+        self.status_line_length = self.rendered.len();
+        Ok(())
+    }
+
+    fn empty() -> Self {
+        Self {
+            rendered: Vec::new(),
+            status_line_length: 0,
+            status: 0,
             content_length: None,
             has_date: false,
             has_server: false,
-        })
+        }
+    }
+
+    fn clear(&mut self) {
+        self.rendered.clear();
+        self.content_length = None;
+        self.has_date = false;
+        self.has_server = false;
     }
 
     /// Adds a field. Refused: bad names, CR, LF, NUL and other controls in values, hop-by-hop fields (PEP 3333;
@@ -159,14 +210,13 @@ impl ResponseHead {
             return Err(FieldError::ValueControl(latin1(name)));
         }
         let value = trim(value);
-        if name.eq_ignore_ascii_case(b"content-length") {
-            return self.set_content_length(value);
+        match Special::of(name) {
+            None => {}
+            Some(Special::ContentLength) => return self.set_content_length(value),
+            Some(Special::HopByHop) => return Err(FieldError::HopByHop(latin1(name))),
+            Some(Special::Date) => self.has_date = true,
+            Some(Special::Server) => self.has_server = true,
         }
-        if is_hop_by_hop(name) {
-            return Err(FieldError::HopByHop(latin1(name)));
-        }
-        self.has_date |= name.eq_ignore_ascii_case(b"date");
-        self.has_server |= name.eq_ignore_ascii_case(b"server");
         push_field(&mut self.rendered, name, value);
         Ok(())
     }
@@ -176,12 +226,7 @@ impl ResponseHead {
             return Err(FieldError::ContentLengthRepeated);
         }
         let number = decimal(value).ok_or_else(|| FieldError::ContentLength(latin1(value)))?;
-        let mut digits = ([0; 20], 0);
-        let mut buffer = itoa::Buffer::new();
-        let text = buffer.format(number).as_bytes();
-        digits.0[..text.len()].copy_from_slice(text);
-        digits.1 = text.len();
-        self.content_length = Some(ContentLength { number, digits });
+        self.content_length = Some(ContentLength { number, digits: Digits::of(number) });
         Ok(())
     }
 
@@ -201,7 +246,7 @@ impl ResponseHead {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         if name == "content-length" {
-            return self.content_length.as_ref().map(|length| &length.digits.0[..length.digits.1]);
+            return self.content_length.as_ref().map(|length| length.digits.as_bytes());
         }
         // Values hold neither CR nor LF, so every LF ends a field.
         self.rendered[self.status_line_length..].split(|byte| *byte == b'\n').find_map(|line| {
@@ -219,22 +264,29 @@ impl ResponseHead {
         let closes = !context.keep_alive || mode == Mode::UntilClose;
         out.reserve(self.rendered.len() + context.server.len() + context.date.len() + 128);
         out.extend_from_slice(&self.rendered);
-        if let Some(length) = length {
-            push_field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+        // Whatever is known here is one piece, so that it is copied without a call.
+        match (length, &self.content_length) {
+            (Some(length), Some(own)) if own.number == length => {
+                push_line(out, b"Content-Length: ", own.digits.as_bytes());
+            }
+            (Some(length), _) => {
+                push_line(out, b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes());
+            }
+            (None, _) => {}
         }
         if mode == Mode::Chunked {
-            push_field(out, b"Transfer-Encoding", b"chunked");
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         if !self.has_date {
-            push_field(out, b"Date", context.date.as_bytes());
+            push_line(out, b"Date: ", context.date.as_bytes());
         }
         if !self.has_server && !context.server.is_empty() {
-            push_field(out, b"Server", context.server.as_bytes());
+            push_line(out, b"Server: ", context.server.as_bytes());
         }
         if closes {
-            push_field(out, b"Connection", b"close");
+            out.extend_from_slice(b"Connection: close\r\n");
         } else if context.version == Version::Http10 {
-            push_field(out, b"Connection", b"keep-alive");
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         out.extend_from_slice(b"\r\n");
         BodyFramer::new(mode, closes)
@@ -264,6 +316,14 @@ impl ResponseHead {
     }
 }
 
+/// A line that begins with a name of the server and its colon.
+#[inline(always)]
+fn push_line(out: &mut Vec<u8>, name: &'static [u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `name: value CRLF`. Both are checked, or ours.
 pub(super) fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
@@ -273,21 +333,56 @@ pub(super) fn push_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The fields that PEP 3333 forbids (as `wsgiref.util.is_hop_by_hop` has them, after RFC 2616 §13.5.1), and the
-/// right spelling of Trailer beside it.
-fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+/// The code of a status string.
+fn status_code(status: &[u8]) -> Result<u16, FieldError> {
+    let (code, reason) = match status {
+        [a, b, c, b' ', reason @ ..] => (decimal(&[*a, *b, *c]), reason),
+        _ => (None, &b""[..]),
+    };
+    let malformed = || FieldError::Status(latin1(status));
+    let code = code.and_then(|code| u16::try_from(code).ok()).ok_or_else(malformed)?;
+    if reason.contains(&b'\t') || has_forbidden_control(reason) {
+        return Err(FieldError::StatusControl);
+    }
+    match code {
+        0..100 => Err(malformed()),
+        // RFC 9110 §15.2; 100 is the server's to send, and WSGI has no way to switch protocols.
+        100..200 => Err(FieldError::InformationalStatus(code)),
+        _ => Ok(code),
+    }
+}
+
+/// A field of the application that means something to the server.
+#[derive(Debug, Clone, Copy)]
+enum Special {
+    ContentLength,
+    Date,
+    Server,
+    /// The fields that PEP 3333 forbids (as `wsgiref.util.is_hop_by_hop` has them, after RFC 2616 §13.5.1), and the
+    /// right spelling of Trailer beside it.
+    HopByHop,
+}
+
+impl Special {
+    fn of(name: &[u8]) -> Option<Self> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        // The length sorts out nearly all names before any letter is compared.
+        let special = match name.len() {
+            2 if is("te") => Self::HopByHop,
+            4 if is("date") => Self::Date,
+            6 if is("server") => Self::Server,
+            7 if is("trailer") || is("upgrade") => Self::HopByHop,
+            8 if is("trailers") => Self::HopByHop,
+            10 if is("connection") || is("keep-alive") => Self::HopByHop,
+            // Nearly always spelt so.
+            14 if name == b"Content-Length" || is("content-length") => Self::ContentLength,
+            17 if is("transfer-encoding") => Self::HopByHop,
+            18 if is("proxy-authenticate") => Self::HopByHop,
+            19 if is("proxy-authorization") => Self::HopByHop,
+            _ => return None,
+        };
+        Some(special)
+    }
 }
 
 /// Text for a message: each byte the character of that number, as WSGI strings are, controls escaped.

@@ -3,30 +3,14 @@
 use memchr::memchr2;
 
 use super::error::Reject;
+use super::words::{find_control, is_letters_and_hyphens, is_without_control};
 
-/// `tchar` (RFC 9110 §5.6.2), as a table because every byte of every field name is looked up.
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+/// Which classes each byte is in, as a table because every byte of a name, a target and a host is looked up.
+static CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut byte: u8 = 0;
     loop {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
+        table[byte as usize] = classes(byte);
         if byte == 255 {
             break table;
         }
@@ -34,24 +18,86 @@ const TOKEN: [bool; 256] = {
     }
 };
 
-/// Whether a byte is a `tchar`.
+const TOKEN: u8 = 1;
+const METHOD: u8 = 2;
+const PATH: u8 = 4;
+const QUERY: u8 = 8;
+const HOST: u8 = 16;
+
+const fn classes(byte: u8) -> u8 {
+    let alphanumeric = byte.is_ascii_alphanumeric();
+    let token = alphanumeric
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        );
+    let method = byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    let query = byte.is_ascii_graphic() && byte != b'#';
+    let path = query && !matches!(byte, b'"' | b'%' | b'<' | b'>' | b'?' | b'\\' | b'`' | b'{' | b'}');
+    let host = alphanumeric
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b'=' | b';'
+        );
+    (token as u8 * TOKEN)
+        | (method as u8 * METHOD)
+        | (path as u8 * PATH)
+        | (query as u8 * QUERY)
+        | (host as u8 * HOST)
+}
+
+fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// Whether a byte is a `tchar` (RFC 9110 §5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+    is_of(byte, TOKEN)
+}
+
+/// Whether a byte may be in a method. Methods are case-sensitive tokens (RFC 9110 §9.1) and every registered one is
+/// in upper case. A lower-case letter is refused as gunicorn does, for some readers take `get` for GET and others
+/// not; so are the token characters that no method uses.
+pub(super) fn is_method_byte(byte: u8) -> bool {
+    is_of(byte, METHOD)
+}
+
+/// `pchar` and `/` (RFC 3986 §3.3) and what browsers leave unencoded; not the `%` of an encoded byte.
+pub(super) fn is_path_byte(byte: u8) -> bool {
+    is_of(byte, PATH)
+}
+
+/// Visible ASCII but the mark of a fragment.
+pub(super) fn is_query_byte(byte: u8) -> bool {
+    is_of(byte, QUERY)
+}
+
+/// Whether a byte may be in a registered name or an IPv4 address.
+pub(super) fn is_host_byte(byte: u8) -> bool {
+    is_of(byte, HOST)
 }
 
 /// `token`: one or more `tchar` (RFC 9110 §5.6.2).
 pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().copied().all(is_token_byte)
+    is_letters_and_hyphens(text) || (!text.is_empty() && text.iter().copied().all(is_token_byte))
 }
 
-/// A byte that no field value may hold: a control character but HTAB (RFC 9110 §5.5).
-pub(super) fn is_forbidden_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f
-}
-
-/// Whether any byte is a forbidden control. Looks at every byte without a branch, so that it is vectorised.
+/// Whether any byte is a control character but HTAB, which no field value may hold (RFC 9110 §5.5).
 pub(super) fn has_forbidden_control(text: &[u8]) -> bool {
-    text.iter().fold(false, |found, byte| found | is_forbidden_control(*byte))
+    !is_without_control(text) && find_control(text) < text.len()
 }
 
 /// The text without the optional white space around it (RFC 9110 §5.6.3: SP and HTAB, nothing else).

@@ -10,6 +10,7 @@ use memchr::memchr;
 use super::error::Reject;
 use super::host::is_authority;
 use super::request::Target;
+use super::syntax::{is_path_byte, is_query_byte};
 
 /// The methods whose target may be `*`: OPTIONS (RFC 9112 §3.2.4), and the two that UPnP defines with it (UPnP Device
 /// Architecture 2.0 §1.2.2, §1.3.2).
@@ -93,16 +94,6 @@ fn check_path(path: &[u8]) -> Result<(), Reject> {
         };
     }
     Ok(())
-}
-
-/// `pchar` and `/` (RFC 3986 §3.3) and what browsers leave unencoded.
-fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'?' | b'\\' | b'`' | b'{' | b'}')
-}
-
-/// Visible ASCII but the mark of a fragment.
-fn is_query_byte(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'#'
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod syntax;
 use std::net::IpAddr;
 
 use crate::config::{Forwarded, Proxy, Trusted};
-use crate::http::RequestHead;
+use crate::http::{KnownField, KnownFields, RequestHead};
 
 use super::address::Address;
 use forwarded::Element;
@@ -70,12 +70,49 @@ pub enum OriginError {
     Malformed,
 }
 
+/// The fields that say something about the scheme.
+const SCHEME_FIELDS: [KnownField; 5] = [
+    KnownField::XForwardedProto,
+    KnownField::XForwardedProtocol,
+    KnownField::XForwardedScheme,
+    KnownField::XForwardedSsl,
+    KnownField::FrontEndHttps,
+];
+
+/// All fields that are believed or must not contradict.
+const ALL_FIELDS: KnownFields = KnownFields::of(&[
+    SCHEME_FIELDS[0],
+    SCHEME_FIELDS[1],
+    SCHEME_FIELDS[2],
+    SCHEME_FIELDS[3],
+    SCHEME_FIELDS[4],
+    KnownField::XForwardedFor,
+    KnownField::XForwardedHost,
+    KnownField::XForwardedPort,
+    KnownField::XForwardedPrefix,
+    KnownField::Forwarded,
+]);
+
+/// The fields that may decide something about a request over this connection.
+fn believed(endpoint: &Endpoint, proxy: &Proxy) -> KnownFields {
+    match proxy.forwarded {
+        _ if !endpoint.trusted => KnownFields::default(),
+        Forwarded::None => KnownFields::default(),
+        Forwarded::Scheme => const { KnownFields::of(&SCHEME_FIELDS) },
+        Forwarded::All => ALL_FIELDS,
+    }
+}
+
 /// Applies the rules of trust to one request.
 ///
 /// # Errors
 /// A trusted proxy's headers contradict each other or cannot be read.
 pub fn origin_of(head: &RequestHead, endpoint: &Endpoint, proxy: &Proxy) -> Result<Origin, OriginError> {
-    origin_from(head.fields(), endpoint, proxy)
+    let believed = believed(endpoint, proxy);
+    if !head.known_fields().intersects(believed) {
+        return Ok(Origin::own());
+    }
+    decide(head.fields_with_kind().filter_map(|(known, _, value)| Some((known?, value))), believed, proxy)
 }
 
 /// [`origin_of`] for header fields (name and value) as they are.
@@ -87,17 +124,19 @@ pub fn origin_from<'a>(
     endpoint: &Endpoint,
     proxy: &Proxy,
 ) -> Result<Origin, OriginError> {
-    let all = match proxy.forwarded {
-        _ if !endpoint.trusted => return Ok(Origin::own()),
-        Forwarded::None => return Ok(Origin::own()),
-        Forwarded::Scheme => false,
-        Forwarded::All => true,
-    };
+    let fields = fields.filter_map(|(name, value)| Some((KnownField::of(name)?, value)));
+    decide(fields, believed(endpoint, proxy), proxy)
+}
+
+fn decide<'a>(
+    fields: impl Iterator<Item = (KnownField, &'a [u8])>,
+    believed: KnownFields,
+    proxy: &Proxy,
+) -> Result<Origin, OriginError> {
     let mut claims = Claims::default();
-    for (name, value) in fields {
-        // All names start with X or F, most others do not.
-        if matches!(name.first(), Some(b'x' | b'X' | b'f' | b'F')) {
-            claims.add(name, value, all)?;
+    for (field, value) in fields {
+        if believed.contains(field) {
+            claims.add(field, value)?;
         }
     }
     claims.decide(&proxy.trusted)
@@ -105,7 +144,8 @@ pub fn origin_from<'a>(
 
 impl Origin {
     /// The origin when nothing was forwarded.
-    fn own() -> Self {
+    #[must_use]
+    pub const fn own() -> Self {
         Self { scheme: Scheme::Http, client: None, client_port: None, host: None, port: None, prefix: None }
     }
 }
@@ -144,29 +184,27 @@ struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    fn add(&mut self, name: &[u8], value: &'a [u8], all: bool) -> Result<(), OriginError> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("x-forwarded-proto") {
+    fn add(&mut self, field: KnownField, value: &'a [u8]) -> Result<(), OriginError> {
+        if field == KnownField::XForwardedProto {
             // A list is written by several proxies; of two that disagree, none is believed.
             for scheme in value.split(|&byte| byte == b',') {
                 agree_on_scheme(&mut self.scheme, parse_scheme(scheme.trim_ascii())?)?;
             }
-        } else if is("x-forwarded-protocol") || is("x-forwarded-scheme") {
+        } else if matches!(field, KnownField::XForwardedProtocol | KnownField::XForwardedScheme) {
             let scheme =
                 if value.eq_ignore_ascii_case(b"ssl") { Scheme::Https } else { parse_scheme(value)? };
             agree_on_scheme(&mut self.other_scheme, scheme)?;
-        } else if is("x-forwarded-ssl") || is("front-end-https") {
+        } else if matches!(field, KnownField::XForwardedSsl | KnownField::FrontEndHttps) {
             agree_on_scheme(&mut self.other_scheme, parse_switch(value)?)?;
-        } else if !all {
-        } else if is("x-forwarded-for") {
+        } else if field == KnownField::XForwardedFor {
             self.chain.push(value);
-        } else if is("x-forwarded-host") {
+        } else if field == KnownField::XForwardedHost {
             agree(&mut self.host, parse_host(value)?)?;
-        } else if is("x-forwarded-port") {
+        } else if field == KnownField::XForwardedPort {
             agree(&mut self.port, parse_port(value)?)?;
-        } else if is("x-forwarded-prefix") {
+        } else if field == KnownField::XForwardedPrefix {
             agree(&mut self.prefix, parse_prefix(value)?)?;
-        } else if is("forwarded") {
+        } else if field == KnownField::Forwarded {
             forwarded::parse(value, &mut self.elements)?;
         }
         Ok(())

@@ -199,3 +199,27 @@ fn every_refusal_says_how_to_mend_it() {
         assert!(!sentence.contains(['\r', '\n']), "breaks the log: {sentence:?}");
     }
 }
+
+#[test]
+fn a_recycled_head_and_a_copied_one_are_as_new() {
+    let encoded = |head: &ResponseHead| {
+        let mut out = Vec::new();
+        head.encode(&CONTEXT, &mut out);
+        out
+    };
+    let mut head = ResponseHead::new(b"404 Not Found").unwrap();
+    for (name, value) in [("Date", "x"), ("Server", "y"), ("Content-Length", "7"), ("X", "z")] {
+        head.push(name.as_bytes(), value.as_bytes()).unwrap();
+    }
+    let mut copy = ResponseHead::new(b"200 OK").unwrap();
+    copy.clone_from(&head);
+    assert_eq!(encoded(&copy), encoded(&head));
+    assert_eq!((copy.status(), copy.field("x")), (404, Some(&b"z"[..])));
+    copy.recycle(b"200 OK").unwrap();
+    copy.push(b"Content-Length", b"007").unwrap();
+    let mut new = ResponseHead::new(b"200 OK").unwrap();
+    new.push(b"content-length", b"7").unwrap();
+    assert_eq!(encoded(&copy), encoded(&new));
+    assert_eq!(encoded(&new), b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nDate: DATE\r\nServer: rwsgi\r\n\r\n");
+    assert_eq!(copy.recycle(b"199 x"), Err(FieldError::InformationalStatus(199)));
+}

@@ -1,5 +1,6 @@
 //! Tests of the head parser that need other limits than the corpus, or look at its state between calls.
 
+use super::super::known::{KnownField, KnownFields};
 use super::*;
 
 const LIMITS: Limits = Limits { request_line_max: 20, headers_max: 3, header_bytes_max: 40, body_max: 100 };
@@ -94,5 +95,77 @@ fn every_byte_in_a_field_name() {
         // A colon ends the name, and the value goes on.
         let accepted = byte == b':' || crate::http::syntax::is_token_byte(byte);
         assert_eq!(HeadParser::new().parse(&mut input, &LIMITS).is_ok(), accepted, "{byte:#x}");
+    }
+}
+
+/// A usual head, taken whole.
+fn parse_into(head: &mut RequestHead, input: &[u8]) -> Option<usize> {
+    HeadParser::new().parse_slice(input, &LIMITS, head).unwrap()
+}
+
+#[test]
+fn a_head_is_parsed_in_place_and_its_buffers_are_used_again() {
+    let mut head = RequestHead::default();
+    let first = b"PUT /a?b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(parse_into(&mut head, &[&first[..], b"more"].concat()), Some(first.len()));
+    assert_eq!((head.path(), head.query(), head.host()), (&b"/a"[..], &b"b"[..], Some(&b"a"[..])));
+    assert_eq!(head.known_field(KnownField::Connection), Some(&b"close"[..]));
+    assert_eq!(head.fields_bytes(), b"Host: a\r\nConnection: close\r\n");
+    let room = head.capacity();
+    assert_eq!(parse_into(&mut head, b"GET / HTTP/1.0\r\nA: b\r\n\r\n"), Some(24));
+    assert_eq!(head.capacity(), room, "nothing was allocated");
+    assert_eq!((head.host(), head.known_field(KnownField::Connection), head.query()), (None, None, &b""[..]));
+    assert_eq!(head.known_fields(), KnownFields::default());
+    assert_eq!(head.fields().collect::<Vec<_>>(), [(&b"A"[..], &b"b"[..])]);
+    head.clear();
+    assert_eq!((head.path(), head.fields().count(), head.capacity()), (&b"/"[..], 0, room));
+}
+
+#[test]
+fn the_bytes_of_a_split_head_are_given_again_into_any_head() {
+    let input = b"\r\nGET /1 HTTP/1.0\r\nA: b\r\n\r\nrest";
+    let mut parser = HeadParser::new();
+    for end in 0..input.len() - 4 {
+        let parsed = parser.parse_slice(&input[..end], &LIMITS, &mut RequestHead::default()).unwrap();
+        assert_eq!(parsed, None, "{end}");
+    }
+    let mut head = RequestHead::default();
+    assert_eq!(parser.parse_slice(input, &LIMITS, &mut head).unwrap(), Some(input.len() - 4));
+    assert_eq!((head.path(), head.field("a")), (&b"/1"[..], Some(&b"b"[..])));
+}
+
+#[test]
+fn skipped_lines_can_be_dropped() {
+    let mut parser = HeadParser::new();
+    let mut head = RequestHead::default();
+    assert_eq!(parser.parse_slice(b"\r\n\r\n", &LIMITS, &mut head).unwrap(), None);
+    assert_eq!((parser.take_skipped(), parser.take_skipped()), (4, 0));
+    assert_eq!(parser.parse_slice(b"GET / HTTP/1.0\r\n\r\n", &LIMITS, &mut head).unwrap(), Some(18));
+}
+
+#[test]
+fn names_of_any_length_and_spelling_are_known_or_not() {
+    let names = ["A", "TE", "Host", "x_host", "Content-Type", "X-Request-Id", "x9", "Sec-CH-UA-Platform"];
+    for name in names {
+        for value in ["", "a"] {
+            let text = format!("GET / HTTP/1.0\r\n{name}:{value}\r\n\r\n");
+            let mut head = RequestHead::default();
+            let mut parser = HeadParser::new();
+            let whole = HeadParser::new().parse_slice(text.as_bytes(), &LIMITS, &mut head);
+            if name == "Host" && value.is_empty() {
+                assert_eq!(whole, Err(HttpError(Reject::HostInvalid)));
+                continue;
+            }
+            assert_eq!(whole, Ok(Some(text.len())));
+            let mut split = RequestHead::default();
+            assert_eq!(parser.parse_slice(&text.as_bytes()[..9], &LIMITS, &mut split), Ok(None));
+            assert_eq!(parser.parse_slice(text.as_bytes(), &LIMITS, &mut split), Ok(Some(text.len())));
+            let known = |head: &RequestHead| head.fields_with_kind().map(|field| field.0).collect::<Vec<_>>();
+            assert_eq!(known(&head), known(&split), "{text}");
+            assert_eq!(
+                known(&head),
+                if name.contains('_') { vec![] } else { vec![KnownField::of(name.as_bytes())] }
+            );
+        }
     }
 }
