@@ -129,7 +129,8 @@ impl<R> Berth<R> {
         over: impl FnOnce(&mut R),
     ) -> Option<Taken<R>> {
         let mut place = self.lock();
-        let mut seen = place.times;
+        // What is here already is new to it.
+        let mut seen = place.times.wrapping_sub(1);
         loop {
             if place.standby == Standby::Dismissed {
                 return None;

@@ -9,7 +9,7 @@ use mio::Token;
 
 use crate::app::{Body, Request, RequestId};
 use crate::config::Settings;
-use crate::http::Limits;
+use crate::http::{Limits, RequestHead};
 use crate::ipc::Scoreboard;
 use crate::log::access::AccessLog;
 use crate::sys::clock;
@@ -46,6 +46,8 @@ pub(super) struct Context {
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
     pub(super) scratch: Box<[u8]>,
+    /// Request heads are read into it; it has the memory of one that is over.
+    pub(super) head: RequestHead,
     /// The access log, if it is on.
     pub(super) access: Option<AccessLog>,
     /// Requests that were refused, by reason.
@@ -93,6 +95,7 @@ impl Context {
             spare: None,
             forecast: Forecast::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            head: RequestHead::default(),
             access,
             refusals: Refusals::default(),
             ids: RequestIds::new(),
@@ -121,7 +124,9 @@ impl Context {
         let queued_at = self.time();
         match self.spare.take() {
             Some(mut exchange) => {
-                exchange.renew(request, token, queued_at);
+                if let Some(old) = exchange.renew(request, token, queued_at) {
+                    self.head = old.head;
+                }
                 exchange
             }
             None => {

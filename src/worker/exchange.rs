@@ -134,13 +134,16 @@ impl WorkerExchange {
     }
 
     /// Makes an exchange that is over into one for another request, in the memory of the old one where nobody else has kept
-    /// its link.
-    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) {
+    /// its link; gives the old request then.
+    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) -> Option<Request> {
         self.kind = Kind::of(&request.head);
-        match Arc::get_mut(&mut self.link) {
-            Some(link) => link.renew(request, token, queued_at),
-            None => self.link = Arc::new(Link::new(request, token, queued_at)),
-        }
+        let old = match Arc::get_mut(&mut self.link) {
+            Some(link) => Some(link.renew(request, token, queued_at)),
+            None => {
+                self.link = Arc::new(Link::new(request, token, queued_at));
+                None
+            }
+        };
         self.way = Way::Link;
         self.progress = Progress::Waiting;
         self.head = None;
@@ -148,6 +151,7 @@ impl WorkerExchange {
         self.segments.clear();
         self.handed_over = false;
         self.body_bytes = 0;
+        old
     }
 
     /// Gives it its body.

@@ -199,15 +199,17 @@ impl Link {
         Self { request, token, queued_at, state, changed, disconnected: AtomicBool::new(false) }
     }
 
-    /// Makes this a link for another exchange; only its memory is kept.
-    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) {
-        (self.request, self.token, self.queued_at) = (request, token, queued_at);
+    /// Makes this a link for another exchange; only its memory is kept. Gives the old request.
+    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) -> Request {
+        (self.token, self.queued_at) = (token, queued_at);
+        let old = std::mem::replace(&mut self.request, request);
         *self.disconnected.get_mut() = false;
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let (segments, body) = (std::mem::take(&mut state.segments), std::mem::take(&mut state.body));
         *state = State { segments, body, ..State::default() };
         state.segments.clear();
         state.body.clear();
+        old
     }
 
     /// The connection.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Buf;
+
 use crate::app::mount_split;
 use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, RequestHead, Target};
 use crate::net::proxy_protocol::{self, Proxied};
@@ -63,25 +65,73 @@ impl Connection {
             return Step::Wait;
         }
         if !self.input.is_empty() {
-            let Phase::Head { begun_at } = &mut self.phase else { return Step::Again };
-            let received_at = *begun_at.get_or_insert(context.now);
-            match self.parser.parse(&mut self.input, &context.limits) {
-                Ok(Some(head)) => return self.open(head, received_at, context),
-                // Only an empty line, which is skipped: no request has begun.
-                Ok(None) if self.input.is_empty() => self.phase = Phase::Head { begun_at: None },
-                Ok(None) => {}
+            let received_at = self.head_begun(context);
+            let Context { head, limits, .. } = &mut *context;
+            match self.parser.parse_slice(&self.input, limits, head) {
+                Ok(Some(consumed)) => {
+                    self.input.advance(consumed);
+                    return self.open(received_at, context);
+                }
+                Ok(None) => {
+                    self.input.advance(self.parser.take_skipped());
+                    self.forget_empty_lines();
+                }
                 Err(error) => return self.reject(error.status(), error.reason(), None, context),
             }
         }
-        match self.receive_input(context) {
-            Read::Bytes(_) => Step::Again,
+        match self.receive(context) {
+            Read::Bytes(length) if self.input.is_empty() => self.read_head_in_place(length, context),
+            Read::Bytes(length) => {
+                self.input.extend_from_slice(&context.scratch[..length]);
+                Step::Again
+            }
             Read::Nothing => Step::Wait,
             Read::End | Read::Broken => Step::Close,
         }
     }
 
+    /// Reads a head that begins where the read buffer does: most come whole, and are not copied.
+    fn read_head_in_place(&mut self, length: usize, context: &mut Context) -> Step {
+        let received_at = self.head_begun(context);
+        let Context { head, limits, scratch, .. } = &mut *context;
+        let received = &scratch[..length];
+        match self.parser.parse_slice(received, limits, head) {
+            Ok(Some(consumed)) => {
+                self.input.extend_from_slice(&received[consumed..]);
+                self.open(received_at, context)
+            }
+            Ok(None) => {
+                self.input.extend_from_slice(&received[self.parser.take_skipped()..]);
+                self.forget_empty_lines();
+                Step::Again
+            }
+            Err(error) => {
+                // Whatever follows it: the connection is closed.
+                self.input.extend_from_slice(received);
+                self.reject(error.status(), error.reason(), None, context)
+            }
+        }
+    }
+
+    /// When the first byte of this head was read.
+    fn head_begun(&mut self, context: &Context) -> Instant {
+        if let Phase::Head { begun_at } = &mut self.phase {
+            *begun_at.get_or_insert(context.now)
+        } else {
+            context.now
+        }
+    }
+
+    /// Only empty lines have come, which are skipped: no request has begun.
+    fn forget_empty_lines(&mut self) {
+        if self.input.is_empty() {
+            self.phase = Phase::Head { begun_at: None };
+        }
+    }
+
     /// Decides from the head what follows: an error, a body, or the application.
-    fn open(&mut self, head: RequestHead, received_at: Instant, context: &mut Context) -> Step {
+    fn open(&mut self, received_at: Instant, context: &mut Context) -> Step {
+        let head = std::mem::take(&mut context.head);
         if self.input.is_empty() {
             // An idle connection holds no buffer.
             self.input = bytes::BytesMut::new();
