@@ -8,8 +8,9 @@
 //! | leaves | `net` (addresses, sockets, trust) | `http`, `sys`; the settings of `[proxy]` |
 //! | leaves | `config` (settings) | `net`, `sys`; the pure `log::format` |
 //! | leaves | `log`, `ipc` | `config`, `net`, `sys` |
+//! | leaves | `metrics` (pure) | `ipc`, `sys`: the numbers that it tells |
 //! | contract | `app` | `config`, `http`, `net`, `sys` |
-//! | roles | `master` | `config`, `ipc`, `log`, `net`, `sys`; never `http`, `app`, `python`, `worker` |
+//! | roles | `master` | `config`, `ipc`, `log`, `metrics`, `net`, `sys`; never `http`, `app`, `python`, `worker` |
 //! | roles | `worker` | all leaves and `app`; never `python` or `master` |
 //! | roles | `template` | all leaves, `app`, and `worker`, which its children become; never `python` or `master` |
 //! | bridge | `python` | `app`, `config`, `http`, `log`, `sys`; the only module that names pyo3 |
@@ -26,6 +27,7 @@ pub mod http;
 pub mod ipc;
 pub mod log;
 pub mod master;
+pub mod metrics;
 pub mod net;
 pub mod python;
 #[allow(unsafe_code, reason = "system calls that nix does not wrap, and fork")]

@@ -11,15 +11,16 @@ const LINES_NOTED: usize = 500;
 const LINES_MAX: usize = 800;
 
 /// The table of layers in `src/lib.rs`: a module, and which modules of the crate it may name.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("http", &[]),
     ("sys", &[]),
     ("net", &["http", "sys"]),
     ("config", &["net", "sys"]),
     ("log", &["config", "sys"]),
     ("ipc", &["config", "net", "sys"]),
+    ("metrics", &["ipc", "sys"]),
     ("app", &["config", "http", "net", "sys"]),
-    ("master", &["config", "ipc", "log", "net", "sys"]),
+    ("master", &["config", "ipc", "log", "metrics", "net", "sys"]),
     ("worker", &["app", "config", "http", "ipc", "log", "net", "sys"]),
     ("template", &["app", "config", "ipc", "log", "net", "sys", "worker"]),
     ("python", &["app", "config", "http", "log", "sys"]),

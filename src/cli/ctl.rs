@@ -74,7 +74,7 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=1024))
         .help("How many workers");
     Command::new(NAME)
-        .about("Ask a running server: status, reload, stop, scale, dump, reopen-logs")
+        .about("Ask a running server: status, reload, stop, scale, dump, metrics, reopen-logs")
         .override_usage("rwsgi ctl -c FILE COMMAND\n       rwsgi ctl --socket PATH COMMAND")
         .after_help("Exit codes: 0 done, 1 refused, failed or no server reached, 2 usage error.")
         .subcommand_required(true)
@@ -91,6 +91,7 @@ pub(super) fn command() -> Command {
             Command::new("stop").about("Stop gracefully, and wait until the server is gone"),
             Command::new("scale").about("Run so many workers, until the next reload").arg(count),
             Command::new("dump").about("Show the stacks of all threads of all workers"),
+            Command::new("metrics").about("Show the figures of /metrics, whether or not metrics.bind is set"),
             Command::new("reopen-logs").about("Reopen the log files, after a rotation"),
         ])
 }
@@ -109,6 +110,7 @@ impl Order {
             "stop" => Request::Stop,
             "scale" => Request::Scale { count: inner.get_one("count").copied().unwrap_or(1) },
             "dump" => Request::Dump,
+            "metrics" => Request::Metrics,
             "reopen-logs" => Request::ReopenLogs,
             _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
         };
@@ -218,6 +220,7 @@ fn ask(order: &Order, mut stream: UnixStream) -> Result<i32, String> {
         | Request::Reload { wait: false }
         | Request::Stop
         | Request::Scale { .. }
+        | Request::Metrics
         | Request::ReopenLogs => Some(PATIENCE),
     };
     stream.set_read_timeout(patience).map_err(broken)?;

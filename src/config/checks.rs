@@ -32,6 +32,24 @@ pub(super) fn binds(given: &Given, base: &Path) -> Result<Vec<Bind>, String> {
     Ok(binds)
 }
 
+/// `metrics.bind`: an address, or nothing.
+pub(super) fn metrics_bind(given: &Given, base: &Path) -> Result<Option<Bind>, String> {
+    if let Raw::Integer(_) = given.raw {
+        return Err(bind::port_alone(&given.written));
+    }
+    let text = values::text(given)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match bind::parse(text, base)? {
+        Bind::Descriptor(_) => {
+            Err("is a descriptor, which only server.bind takes: write an address, as \"127.0.0.1:9100\""
+                .to_owned())
+        }
+        bind @ (Bind::Tcp(_) | Bind::Name(..) | Bind::Unix(_)) => Ok(Some(bind)),
+    }
+}
+
 /// `app.mount`: empty, or a path without a slash at its end.
 pub(super) fn mount(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');

@@ -64,6 +64,7 @@ impl Resolver {
         let (http, proxy, log) = (self.http(), self.proxy(), self.log());
         let reload = self.optional("reload", "check", |given, _| checks::check_target(values::text(given)?));
         let control_socket = self.control_socket();
+        let metrics_bind = self.optional("metrics", "bind", checks::metrics_bind);
         let hooks = self.hooks();
         let settings = self.problems.is_empty().then(|| {
             let file = self.surroundings.file.clone();
@@ -77,6 +78,7 @@ impl Resolver {
                 reload: Reload { check: reload? },
                 log: log?,
                 control_socket: control_socket?,
+                metrics_bind: metrics_bind?.flatten(),
                 hooks: hooks?,
             })
         });

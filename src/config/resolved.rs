@@ -29,6 +29,8 @@ pub struct Settings {
     pub log: Log,
     /// `control.socket`: absolute; `None` for the one that follows from the configuration file.
     pub control_socket: Option<PathBuf>,
+    /// `metrics.bind`; never a descriptor.
+    pub metrics_bind: Option<Bind>,
     /// `[hooks]`
     pub hooks: Hooks,
 }

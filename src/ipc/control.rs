@@ -36,6 +36,8 @@ pub enum Request {
     },
     /// The stacks of all workers.
     Dump,
+    /// The text of `/metrics`.
+    Metrics,
     /// Reopen the log files, as SIGUSR1.
     ReopenLogs,
 }
@@ -55,6 +57,9 @@ pub struct Answer {
     /// To [`Request::Status`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
+    /// To [`Request::Metrics`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     /// To [`Request::Dump`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stacks: Option<Vec<Stacks>>,
@@ -213,6 +218,12 @@ impl Answer {
         Self { ok: true, status: Some(Box::new(status)), ..Self::default() }
     }
 
+    /// The text of `/metrics`.
+    #[must_use]
+    pub fn metrics(text: String) -> Self {
+        Self { ok: true, metrics: Some(text), ..Self::default() }
+    }
+
     /// The stacks of all workers.
     #[must_use]
     pub fn stacks(stacks: Vec<Stacks>) -> Self {
@@ -277,6 +288,7 @@ mod tests {
             (Request::Stop, r#"{"command":"stop"}"#),
             (Request::Scale { count: 4 }, r#"{"command":"scale","count":4}"#),
             (Request::Dump, r#"{"command":"dump"}"#),
+            (Request::Metrics, r#"{"command":"metrics"}"#),
             (Request::ReopenLogs, r#"{"command":"reopen-logs"}"#),
         ] {
             assert_eq!(String::from_utf8(request.line()).unwrap(), format!("{text}\n"));

@@ -6,6 +6,8 @@
 //!
 //! Times are of [`crate::sys::clock`], in nanoseconds; zero means never.
 
+mod totals;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,11 +17,7 @@ use std::time::Duration;
 use crate::sys::clock;
 use crate::sys::shared::SharedWords;
 
-/// Upper bounds of the buckets of the latency histogram, in microseconds; one more bucket holds what is slower.
-pub const LATENCY_BOUNDS_MICROS: [u64; 14] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    5_000_000, 10_000_000,
-];
+pub use totals::{BOUNDS_MICROS, BUCKETS, Histogram, REFUSALS, Totals};
 
 /// Bytes of a method and of a path that are kept.
 const METHOD_BYTES: usize = 16;
@@ -39,10 +37,14 @@ const TIMEOUTS: usize = 7;
 const QUEUED: usize = 8;
 const STATUS: usize = 16;
 const LATENCY: usize = 24;
-const LATENCY_SUM: usize = 40;
-const QUEUE_WAIT: usize = 41;
-const QUEUE_WAIT_SUM: usize = 57;
-const HEAD_WORDS: usize = 64;
+const QUEUE_WAIT: usize = LATENCY + HISTOGRAM_WORDS;
+const GIL_WAIT: usize = QUEUE_WAIT + HISTOGRAM_WORDS;
+const REFUSED: usize = GIL_WAIT + HISTOGRAM_WORDS;
+const HEAD_WORDS: usize = 96;
+
+/// A histogram is its buckets and, behind them, its sum.
+const HISTOGRAM_WORDS: usize = BUCKETS + 1;
+const _: () = assert!(REFUSED + REFUSALS.len() <= HEAD_WORDS);
 
 // Words of one app thread, from its base.
 const SEQUENCE: usize = 0;
@@ -73,7 +75,7 @@ pub struct Task {
     pub age: Duration,
 }
 
-/// The counters of a worker at one moment.
+/// How a worker does at one moment. All that it has counted, with the histograms: [`Totals`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// How long ago the reactor last turned; `None` when it never did.
@@ -94,14 +96,6 @@ pub struct Counters {
     pub private_memory: u64,
     /// Answers by the first digit of their status, 1xx first; the last is of connections that were cut without one.
     pub statuses: [u64; 6],
-    /// Requests by how long they took from their first byte to the end of the answer; bounds in [`LATENCY_BOUNDS_MICROS`].
-    pub latency: [u64; LATENCY_BOUNDS_MICROS.len() + 1],
-    /// The sum of all those, in microseconds.
-    pub latency_sum_micros: u64,
-    /// Requests by how long they waited for an app thread.
-    pub queue_wait: [u64; LATENCY_BOUNDS_MICROS.len() + 1],
-    /// The sum of all those, in microseconds.
-    pub queue_wait_sum_micros: u64,
 }
 
 impl Scoreboard {
@@ -150,18 +144,41 @@ impl Scoreboard {
 
     /// An answer is complete, or its connection was cut (status 0).
     pub fn count_answer(&self, status: u16, took: Duration) {
+        self.count_status(status);
+        self.observe(LATENCY, took);
+    }
+
+    /// The server has answered a request by itself before it was one for the application: there is nothing to time.
+    pub fn count_rejection(&self, status: u16) {
+        self.count_status(status);
+        self.count_refusal(status);
+    }
+
+    /// The server has answered by itself, with this status; also told by [`Self::count_answer`].
+    pub fn count_refusal(&self, status: u16) {
+        if let Some(index) = REFUSALS.iter().position(|(other, _)| *other == status) {
+            self.add(REFUSED + index, 1);
+        }
+    }
+
+    fn count_status(&self, status: u16) {
         let class = match status {
             100..=599 => usize::from(status / 100 - 1),
             _ => 5,
         };
         self.add(REQUESTS, 1);
         self.add(STATUS + class, 1);
-        self.observe(LATENCY, LATENCY_SUM, took);
     }
 
     /// A request waited so long for an app thread.
     pub fn count_queue_wait(&self, waited: Duration) {
-        self.observe(QUEUE_WAIT, QUEUE_WAIT_SUM, waited);
+        self.observe(QUEUE_WAIT, waited);
+    }
+
+    /// An app thread waited so long for the interpreter lock. From any thread.
+    pub fn count_gil_wait(&self, waited: Duration) {
+        self.words.word(GIL_WAIT + Histogram::bucket(waited)).fetch_add(1, Ordering::Relaxed);
+        self.words.word(GIL_WAIT + BUCKETS).fetch_add(nanos(waited), Ordering::Relaxed);
     }
 
     /// Bytes went over sockets.
@@ -224,11 +241,34 @@ impl Scoreboard {
             timeouts: self.load(TIMEOUTS),
             private_memory: self.load(PRIVATE_MEMORY),
             statuses: std::array::from_fn(|index| self.load(STATUS + index)),
-            latency: std::array::from_fn(|index| self.load(LATENCY + index)),
-            latency_sum_micros: self.load(LATENCY_SUM),
-            queue_wait: std::array::from_fn(|index| self.load(QUEUE_WAIT + index)),
-            queue_wait_sum_micros: self.load(QUEUE_WAIT_SUM),
         }
+    }
+
+    /// All that the worker has counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals {
+            statuses: std::array::from_fn(|index| self.load(STATUS + index)),
+            refusals: std::array::from_fn(|index| self.load(REFUSED + index)),
+            timeouts: self.load(TIMEOUTS),
+            bytes_in: self.load(BYTES_IN),
+            bytes_out: self.load(BYTES_OUT),
+            latency: self.histogram(LATENCY),
+            queue_wait: self.histogram(QUEUE_WAIT),
+            gil_wait: self.histogram(GIL_WAIT),
+        }
+    }
+
+    /// How many app threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// How many app threads are working on a request.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        (0..self.threads).filter(|&thread| self.load(self.base(thread) + STARTED) != 0).count()
     }
 
     /// What the app threads are doing, the longest first.
@@ -286,11 +326,14 @@ impl Scoreboard {
         words.take(length).collect()
     }
 
-    fn observe(&self, histogram: usize, sum: usize, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = LATENCY_BOUNDS_MICROS.partition_point(|&bound| bound < micros);
-        self.add(histogram + bucket, 1);
-        self.add(sum, micros);
+    fn observe(&self, histogram: usize, took: Duration) {
+        self.add(histogram + Histogram::bucket(took), 1);
+        self.add(histogram + BUCKETS, nanos(took));
+    }
+
+    fn histogram(&self, at: usize) -> Histogram {
+        let buckets = std::array::from_fn(|index| self.load(at + index));
+        Histogram { buckets, sum_nanos: self.load(at + BUCKETS) }
     }
 
     fn load(&self, index: usize) -> u64 {
@@ -353,8 +396,43 @@ mod tests {
         assert!(counters.silent_for.is_some());
         assert_eq!((counters.connections, counters.queued, counters.requests), (5, 2, 3));
         assert_eq!(counters.statuses, [0, 1, 0, 0, 1, 1]);
-        assert_eq!((counters.latency[0], counters.latency[14]), (2, 1));
         assert_eq!((counters.bytes_in, counters.bytes_out), (10, 20));
+        let totals = board.totals();
+        assert_eq!((totals.latency.buckets[0], totals.latency.buckets[14]), (2, 1));
+        assert_eq!(totals.latency.sum_nanos, 30_000_500_000);
+        assert_eq!((totals.statuses, totals.bytes_in, totals.bytes_out), (counters.statuses, 10, 20));
+    }
+
+    #[test]
+    fn what_never_was_for_the_application_is_counted_but_not_timed() {
+        let board = Scoreboard::create(2).unwrap();
+        board.count_rejection(400);
+        board.count_rejection(431);
+        board.count_answer(503, Duration::from_millis(2));
+        board.count_refusal(503);
+        board.count_refusal(500);
+        let totals = board.totals();
+        assert_eq!(totals.statuses, [0, 0, 0, 2, 1, 0]);
+        assert_eq!(totals.latency.count(), 1);
+        let refused = REFUSALS.iter().zip(totals.refusals).filter(|(_, count)| *count > 0);
+        let refused: Vec<_> = refused.map(|((_, reason), count)| (*reason, count)).collect();
+        assert_eq!(refused, [("malformed", 1), ("head_too_large", 1), ("overloaded", 1)]);
+    }
+
+    #[test]
+    fn waits_for_the_interpreter_lock_are_counted_by_every_thread() {
+        let board = Scoreboard::create(2).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| board.count_gil_wait(Duration::from_micros(600))));
+            }
+        });
+        let waits = board.totals().gil_wait;
+        assert_eq!((waits.buckets[1], waits.count()), (4000, 4000));
+        assert_eq!(waits.sum_nanos, 4000 * 600_000);
+        assert_eq!((board.threads(), board.busy()), (2, 0));
+        board.begin(1, b"GET", b"/", clock::monotonic());
+        assert_eq!(board.busy(), 1);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::net::{Listener, SocketFile};
 pub(super) struct Generation {
     pub(super) settings: Settings,
     pub(super) listeners: Vec<Listener>,
+    /// Those of `metrics.bind`, from which the master accepts.
+    pub(super) metrics: Vec<Listener>,
     /// Whether the log has told of its listeners; it does when the generation serves.
     pub(super) is_announced: bool,
 }
@@ -33,6 +35,13 @@ impl Generations {
         for listener in self.get(number).iter().flat_map(|generation| &generation.listeners) {
             if !others.iter().any(|other| other.is_same(listener)) {
                 log::info!("listening on {listener}");
+            }
+        }
+        let others = self.0.iter().filter(|(other, _)| **other != number).flat_map(|(_, it)| &it.metrics);
+        let others: Vec<&Listener> = others.collect();
+        for listener in self.get(number).iter().flat_map(|generation| &generation.metrics) {
+            if !others.iter().any(|other| other.is_same(listener)) {
+                log::info!("metrics on {listener}");
             }
         }
         if let Some(generation) = self.0.get_mut(&number) {
@@ -59,6 +68,16 @@ impl Generations {
                     }
                 }
             }
+            for listener in gone.metrics {
+                if !self.metrics().any(|other| other.is_same(&listener)) {
+                    if gone.is_announced {
+                        log::info!("no longer metrics on {listener}");
+                    }
+                    if let Some(file) = listener.socket_file() {
+                        file.remove();
+                    }
+                }
+            }
         }
     }
 
@@ -67,11 +86,16 @@ impl Generations {
         self.0.values().flat_map(|generation| &generation.listeners)
     }
 
+    /// The listeners of `metrics.bind`, likewise.
+    pub(super) fn metrics(&self) -> impl Iterator<Item = &Listener> {
+        self.0.values().flat_map(|generation| &generation.metrics)
+    }
+
     fn is_open(&self, listener: &Listener) -> bool {
         self.listeners().any(|other| other.is_same(listener))
     }
 
-    /// Closes every listener; what remains is for workers alone. Socket files stay, for [`Generations::socket_files`].
+    /// Closes every listener but those of `metrics.bind`; what remains is for workers alone. Socket files stay, for [`Generations::socket_files`].
     pub(super) fn close_listeners(&mut self) -> Vec<SocketFile> {
         let files = self.socket_files();
         self.0.values_mut().for_each(|generation| generation.listeners.clear());
@@ -81,7 +105,7 @@ impl Generations {
     /// The socket files of all listeners.
     pub(super) fn socket_files(&self) -> Vec<SocketFile> {
         let mut files: Vec<SocketFile> = Vec::new();
-        for file in self.listeners().filter_map(Listener::socket_file) {
+        for file in self.listeners().chain(self.metrics()).filter_map(Listener::socket_file) {
             if !files.contains(file) {
                 files.push(file.clone());
             }

@@ -9,6 +9,7 @@ mod control;
 mod forensics;
 mod generations;
 mod listeners;
+mod metrics;
 mod notify;
 mod pid_file;
 mod privileges;
@@ -97,6 +98,9 @@ fn start(load: Load, settings: Settings, programs: Programs) -> Result<Reactor, 
     for listener in &resources.listeners.listeners {
         log::info!("listening on {listener}");
     }
+    for listener in &resources.metrics.listeners {
+        log::info!("metrics on {listener}");
+    }
     sys::title::set(&format!("{}: master [{target}]", settings.server.process_name));
     let left = Left::of(&resources);
     Reactor::new(load, settings, programs, resources).map_err(|error| {
@@ -112,17 +116,11 @@ fn acquire(
     program: Program,
     mut predecessor: Option<Predecessor>,
 ) -> Result<Resources, StartErrors> {
-    let listeners = match &predecessor {
-        Some(predecessor) => listeners::reconcile(&predecessor.listeners, &settings.server),
-        None => listeners::open(&settings.server).map(|listeners| Reconciled {
-            bound: listeners.clone(),
-            listeners,
-            removed: Vec::new(),
-        }),
-    };
-    let mut listeners = listeners.map_err(StartErrors)?;
+    let (mut listeners, mut metrics) = listen(settings, predecessor.as_ref())?;
     if let Some(predecessor) = &mut predecessor {
         predecessor.listeners = std::mem::take(&mut listeners.removed);
+        predecessor.listeners.append(&mut metrics.removed);
+        predecessor.metrics.clear();
     }
     let control = match predecessor.as_mut().and_then(|predecessor| predecessor.control.take()) {
         Some((fd, path)) => Control::from_fd(fd, &path).map(Some),
@@ -133,12 +131,44 @@ fn acquire(
         None
     });
     let notifier = Notifier::from_environment();
-    let mut resources = Resources { listeners, control, pid_file: None, notifier, program, predecessor };
+    let mut resources =
+        Resources { listeners, metrics, control, pid_file: None, notifier, program, predecessor };
     match give_up_privileges(settings, &mut resources) {
         Ok(()) => Ok(resources),
         Err(problem) => {
             Left::of(&resources).remove();
             Err(StartErrors(vec![problem]))
+        }
+    }
+}
+
+/// The listeners of `server.bind` and those of `metrics.bind`.
+fn listen(
+    settings: &Settings,
+    predecessor: Option<&Predecessor>,
+) -> Result<(Reconciled, Reconciled), StartErrors> {
+    let listeners = match predecessor {
+        Some(predecessor) => listeners::reconcile(&predecessor.listeners, &settings.server),
+        None => listeners::open(&settings.server).map(|listeners| Reconciled {
+            bound: listeners.clone(),
+            listeners,
+            removed: Vec::new(),
+        }),
+    };
+    let metrics = metrics::reconcile(predecessor.map_or(&[], |it| &it.metrics), settings);
+    match (listeners, metrics) {
+        (Ok(listeners), Ok(metrics)) => Ok((listeners, metrics)),
+        (listeners, metrics) => {
+            let mut problems = Vec::new();
+            match listeners {
+                Ok(listeners) => listeners::remove_files(&listeners.bound),
+                Err(said) => problems.extend(said),
+            }
+            match metrics {
+                Ok(metrics) => listeners::remove_files(&metrics.bound),
+                Err(said) => problems.push(said),
+            }
+            Err(StartErrors(problems))
         }
     }
 }
@@ -150,7 +180,7 @@ fn give_up_privileges(settings: &Settings, resources: &mut Resources) -> Result<
         resources.pid_file = Some(PidFile::create(path, &server.process_name)?);
     }
     let mut files: Vec<_> =
-        resources.listeners.bound.iter().filter_map(Listener::socket_file).map(SocketFile::path).collect();
+        resources.bound().filter_map(Listener::socket_file).map(SocketFile::path).collect();
     files.extend(resources.pid_file.as_ref().map(PidFile::path));
     privileges::drop(server, &settings.log, &files)
 }
@@ -164,9 +194,8 @@ struct Left {
 
 impl Left {
     fn of(resources: &Resources) -> Self {
-        let bound = resources.listeners.bound.iter();
         Self {
-            socket_files: bound.filter_map(Listener::socket_file).cloned().collect(),
+            socket_files: resources.bound().filter_map(Listener::socket_file).cloned().collect(),
             pid_file: resources.pid_file.clone(),
             // That of an old master stays its own.
             control: match resources.predecessor {

@@ -13,6 +13,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use crate::ipc::{Channel, FromTemplate, FromWorker, Scoreboard, ToTemplate, ToWorker};
+use crate::metrics::Restart;
 use crate::sys;
 use crate::sys::process::ExitStatus;
 
@@ -40,6 +41,12 @@ pub(super) struct Process {
     pub(super) scoreboard: Scoreboard,
     /// A worker that was told to serve, and has not said that it accepts no more.
     accepts: bool,
+    /// A worker that was told to serve at some time.
+    pub(super) has_served: bool,
+    /// A worker that was told to end.
+    pub(super) is_dismissed: bool,
+    /// Why a worker is to be replaced.
+    pub(super) recycle: Option<Restart>,
     /// Messages for which its channel had no room: it is stopped, and hears them when it goes on.
     unsent: VecDeque<ToWorker>,
     /// We have sent `SIGKILL`.
@@ -166,6 +173,8 @@ impl Processes {
     pub(super) fn send(&mut self, id: ProcessId, message: ToWorker) {
         let Some(process) = self.all.get_mut(&id) else { return };
         process.accepts |= message == ToWorker::Serve;
+        process.has_served |= message == ToWorker::Serve;
+        process.is_dismissed |= matches!(message, ToWorker::Drain | ToWorker::Stop);
         // One that waits already says the same.
         if !process.unsent.contains(&message) {
             process.unsent.push_back(message);
@@ -177,6 +186,15 @@ impl Processes {
     pub(super) fn has_left(&mut self, id: ProcessId) {
         if let Some(process) = self.all.get_mut(&id) {
             process.accepts = false;
+        }
+    }
+
+    /// A worker is to be replaced. That it is stuck says more than any plan.
+    pub(super) fn note_recycle(&mut self, id: ProcessId, reason: Restart) {
+        if let Some(process) = self.all.get_mut(&id) {
+            if process.recycle.is_none() || reason == Restart::Timeout {
+                process.recycle = Some(reason);
+            }
         }
     }
 
@@ -318,6 +336,9 @@ impl Process {
             channel,
             scoreboard,
             accepts,
+            has_served: false,
+            is_dismissed: false,
+            recycle: None,
             unsent,
             killed,
             silent_for,

@@ -75,6 +75,9 @@ struct Handover {
     control: Option<(RawFd, PathBuf)>,
     pid_file: Option<PathBuf>,
     listeners: Vec<Handed>,
+    /// Those of `metrics.bind`; a release before it had none.
+    #[serde(default)]
+    metrics: Vec<Handed>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,6 +96,8 @@ pub(super) struct Estate<'a> {
     pub(super) generation: u32,
     /// Those of the generation that serves.
     pub(super) listeners: &'a [Listener],
+    /// Those of `metrics.bind` of that generation.
+    pub(super) metrics: &'a [Listener],
     /// The control socket's listener and its path.
     pub(super) control: Option<(BorrowedFd<'a>, &'a Path)>,
     pub(super) pid_file: Option<&'a Path>,
@@ -150,8 +155,10 @@ impl Upgrade {
             control: estate.control.map(|(fd, path)| (fd.as_raw_fd(), path.to_path_buf())),
             pid_file: estate.pid_file.map(Path::to_path_buf),
             listeners: estate.listeners.iter().map(Handed::of).collect(),
+            metrics: estate.metrics.iter().map(Handed::of).collect(),
         };
-        let mut passed: Vec<BorrowedFd<'_>> = estate.listeners.iter().map(AsFd::as_fd).collect();
+        let mut passed: Vec<BorrowedFd<'_>> =
+            estate.listeners.iter().chain(estate.metrics).map(AsFd::as_fd).collect();
         passed.extend(estate.control.map(|(fd, _)| fd));
         passed.push(theirs.as_fd());
         let mut command = program.command();

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod environment;
 pub mod fork_safety;
+pub mod listen_queue;
 pub mod passed;
 pub mod process;
 pub mod shared;

@@ -90,6 +90,11 @@ impl Calls {
         *lock(&self.threads[thread].call) = Some(call);
     }
 
+    /// An app thread waited so long for the interpreter lock.
+    pub(super) fn count_gil_wait(&self, waited: Duration) {
+        self.scoreboard.count_gil_wait(waited);
+    }
+
     /// App thread `thread` is done with its request.
     pub(super) fn end(&self, thread: usize, notifier: &Notifier) {
         self.scoreboard.end(thread);

@@ -94,7 +94,7 @@ impl Pool<'_> {
     fn wait_for_work(&self, attached: &mut dyn Attached, thread: usize) -> Task {
         let wake = || self.shared.notifier.wake();
         let mut task = Task::End;
-        attached.detached(&mut || {
+        self.wait_detached(attached, &mut || {
             task = match self.jobs.next(&wake) {
                 Some(Work::Request(exchange)) => self.begin(thread, exchange),
                 Some(Work::Reactor(reactor)) => self.wait(thread, reactor),
@@ -102,6 +102,16 @@ impl Pool<'_> {
             };
         });
         task
+    }
+
+    /// Waits without the interpreter lock, and counts how long the thread then waits for the lock.
+    fn wait_detached(&self, attached: &mut dyn Attached, wait: &mut dyn FnMut()) {
+        let mut woken = Duration::ZERO;
+        attached.detached(&mut || {
+            wait();
+            woken = clock::monotonic();
+        });
+        self.calls.count_gil_wait(clock::monotonic().saturating_sub(woken));
     }
 
     /// Begun before the thread is attached again: it may wait for ever for the interpreter lock, with the request.
@@ -148,7 +158,7 @@ impl Pool<'_> {
                 continue;
             }
             let (mut task, mut place) = (Task::Again, Some(reactor));
-            attached.detached(&mut || {
+            self.wait_detached(attached, &mut || {
                 if let Some(reactor) = place.take() {
                     task = self.wait(thread, reactor);
                 }

@@ -48,6 +48,9 @@ pub(super) fn exchange_over(record: &Over<'_>, context: &mut Context) {
     let duration = context.now.saturating_duration_since(request.received_at);
     context.served += 1;
     context.scoreboard.count_answer(record.status, duration);
+    if record.head.is_none() {
+        context.scoreboard.count_refusal(record.status);
+    }
     if let Some(queued) = record.queued {
         context.scoreboard.count_queue_wait(queued);
     }
@@ -76,7 +79,7 @@ pub(super) fn exchange_over(record: &Over<'_>, context: &mut Context) {
 /// A request was answered by the server itself.
 pub(super) fn rejected(status: u16, head: Option<&RequestHead>, endpoint: &Endpoint, context: &mut Context) {
     let duration = Duration::ZERO;
-    context.scoreboard.count_answer(status, duration);
+    context.scoreboard.count_rejection(status);
     let Some(access) = &mut context.access else { return };
     let client = ip_of(endpoint);
     Line { head, response: None, client, status, body_bytes: 0, duration, id: "-" }.record(access);

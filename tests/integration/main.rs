@@ -33,6 +33,7 @@ mod environment;
 mod frameworks;
 mod hostile;
 mod http;
+mod metrics;
 mod nginx;
 mod pep3333;
 mod proxy;

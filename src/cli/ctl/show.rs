@@ -20,6 +20,9 @@ pub(super) fn answer(answer: &Answer, json: bool) -> String {
         }
         return printable(&self::status(status));
     }
+    if let Some(text) = &answer.metrics {
+        return printable(text);
+    }
     if let Some(all) = &answer.stacks {
         return printable(&stacks(all));
     }

@@ -467,6 +467,17 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("control-socket", "PATH"),
     computed(
+        "metrics",
+        "bind",
+        Kind::Text,
+        "no listener",
+        "\"127.0.0.1:9100\"",
+        "Where the master answers /metrics (Prometheus text), /healthz and /readyz: an address as in server.bind, \
+         \"127.0.0.1:9100\" or \"unix:/run/app/metrics.sock\". Empty for none. Everybody who reaches it is \
+         answered: no address of the public.",
+    )
+    .flag("metrics-bind", "ADDRESS"),
+    computed(
         "hooks",
         "worker_start",
         Kind::Hook,

@@ -17,6 +17,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("reload", "How a reload makes sure of the new code."),
     ("log", "The error log and the access log."),
     ("control", "The socket of `rwsgi ctl`."),
+    ("metrics", "Figures for Prometheus, and whether the server lives and is ready."),
     ("hooks", "Functions of the application that the server calls."),
 ];
 

@@ -34,7 +34,7 @@ fn unknown_names_are_answered_with_the_nearest() {
     refused("[worker]", "[worker]: unknown section (did you mean [workers]?)");
     refused(
         "[zzz]",
-        "[zzz]: unknown section (there are [app], [server], [workers], [http], [proxy], [reload], [log], [control], [hooks])",
+        "[zzz]: unknown section (there are [app], [server], [workers], [http], [proxy], [reload], [log], [control], [metrics], [hooks])",
     );
     refused("proxy.zzz = 1", "proxy.zzz = 1: unknown key ([proxy] has trusted, forwarded, protocol)");
     refused("zzz = 1", "zzz = 1: unknown key (every key belongs to a section, as [server])");
@@ -47,8 +47,27 @@ fn keys_that_this_release_does_not_have_are_unknown() {
         let problem = Site::with(&format!("{key} = 1")).problem();
         assert!(problem.starts_with(&format!("app.toml:2: {key} = 1: unknown key")), "{problem}");
     }
-    let problem = Site::with("[metrics]\nbind = \":9100\"").problem();
-    assert!(problem.starts_with("app.toml:2: [metrics]: unknown section"), "{problem}");
+}
+
+#[test]
+fn metrics_bind_is_an_address_or_nothing() {
+    let settings = |line: &str| Site::with(line).settings().metrics_bind;
+    assert_eq!(settings(""), None);
+    assert_eq!(settings("metrics.bind = \"\""), None);
+    assert_eq!(settings("metrics.bind = \":9100\"").unwrap().to_string(), "0.0.0.0:9100");
+    assert_eq!(settings("metrics.bind = \"unix:/run/m.sock\"").unwrap().to_string(), "unix:/run/m.sock");
+    refused(
+        "metrics.bind = 9100",
+        "metrics.bind = 9100: is a port without an address: write \"127.0.0.1:9100\", or \":9100\" to listen on every address",
+    );
+    refused(
+        "metrics.bind = \"fd:3\"",
+        "metrics.bind = \"fd:3\": is a descriptor, which only server.bind takes: write an address, as \"127.0.0.1:9100\"",
+    );
+    refused(
+        "metrics.bind = [\":9100\"]",
+        "metrics.bind = [\":9100\"]: is a list: write a string, as \"127.0.0.1:9100\"",
+    );
 }
 
 #[test]

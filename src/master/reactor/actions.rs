@@ -99,7 +99,7 @@ impl Reactor {
         let mut masters = self.descriptors();
         // Those of other generations: a removed one would stay open in this one's workers with nobody to accept from it.
         let others = self.generations.listeners().filter(|it| !listeners.iter().any(|own| own.is_same(it)));
-        masters.extend(others.map(|it| it.as_fd().as_raw_fd()));
+        masters.extend(others.chain(self.generations.metrics()).map(|it| it.as_fd().as_raw_fd()));
         masters.sort_unstable();
         masters.dedup();
         let spawned = spawn::spawn(&Order {
@@ -123,6 +123,7 @@ impl Reactor {
         let mut descriptors = self.own_descriptors.clone();
         descriptors.extend(self.processes.descriptors());
         descriptors.extend(self.control.iter().flat_map(Control::descriptors));
+        descriptors.extend(self.monitoring.descriptors());
         descriptors.extend(self.upgrade.as_ref().map(AsRawFd::as_raw_fd));
         descriptors.extend(self.predecessor.iter().flat_map(Predecessor::descriptors));
         descriptors

@@ -66,6 +66,10 @@ impl Commands {
         }
     }
 
+    pub(super) fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let changes = self.changing_over.iter().map(|change| change.deadline);
         self.dumps.iter().map(|dump| dump.deadline).chain(changes).min()
@@ -109,6 +113,7 @@ impl Reactor {
             Request::Scale { count } => {
                 Answer::failed(format!("{count} workers: must be a number from 1 to {COUNT_MAX}"))
             }
+            Request::Metrics => Answer::metrics(self.metrics_text()),
             Request::Dump => return self.dump(client),
             Request::ReopenLogs => {
                 self.reopen_logs();

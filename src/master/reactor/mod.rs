@@ -4,7 +4,9 @@
 //! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`.
 
 mod actions;
+mod burial;
 mod commands;
+mod monitoring;
 mod succession;
 
 use std::collections::VecDeque;
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::signal::{
-    SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 use signal_hook_mio::v1_0::Signals;
 
@@ -24,21 +26,21 @@ use crate::ipc::{FromTemplate, FromWorker, Programs, Roster};
 use crate::log as logs;
 use crate::net::{Listener, SocketFile};
 use crate::sys;
-use crate::sys::process::ExitStatus;
 
 use super::Load;
 use super::control::Control;
 use super::forensics::OutOfMemory;
 use super::generations::{Generation, Generations};
 use super::listeners::{self, Reconciled};
+use super::metrics;
 use super::notify::Notifier;
 use super::pid_file::PidFile;
-use super::processes::{Message, Process, Processes};
-use super::spawn::Role;
-use super::supervisor::{Action, Death, Event, Plan, ProcessId, Stop, Supervisor};
+use super::processes::{Message, Processes};
+use super::supervisor::{Action, Event, Plan, ProcessId, Stop, Supervisor};
 use super::upgrade::{Predecessor, Program, Upgrade};
 
 use commands::Commands;
+use monitoring::Monitoring;
 
 const SIGNALS_TOKEN: Token = Token(usize::MAX - 1);
 /// The control socket has this token and those that follow; processes are far below.
@@ -68,6 +70,7 @@ pub(super) struct Reactor {
     notifier: Notifier,
     control: Option<Control>,
     commands: Commands,
+    monitoring: Monitoring,
     pid_file: Option<PidFile>,
     /// How to start a new master.
     program: Program,
@@ -91,11 +94,19 @@ pub(super) struct Reactor {
 #[derive(Debug)]
 pub(super) struct Resources {
     pub(super) listeners: Reconciled,
+    pub(super) metrics: Reconciled,
     pub(super) control: Option<Control>,
     pub(super) pid_file: Option<PidFile>,
     pub(super) notifier: Notifier,
     pub(super) program: Program,
     pub(super) predecessor: Option<Predecessor>,
+}
+
+impl Resources {
+    /// The listeners that this process has bound.
+    pub(super) fn bound(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.bound.iter().chain(&self.metrics.bound)
+    }
 }
 
 impl std::fmt::Debug for Reactor {
@@ -115,7 +126,9 @@ impl Reactor {
         programs: Programs,
         resources: Resources,
     ) -> io::Result<Self> {
-        let Resources { listeners, mut control, pid_file, notifier, program, predecessor } = resources;
+        let bound_files = resources.bound().filter_map(Listener::socket_file).cloned().collect();
+        let Resources { listeners, metrics, mut control, pid_file, notifier, program, predecessor } =
+            resources;
         let first_generation = predecessor.as_ref().map_or(1, Predecessor::generation);
         // Its descriptors are for the workers, so they are not among our own.
         let roster = Arc::new(Roster::create()?);
@@ -128,16 +141,19 @@ impl Reactor {
         let mut own_descriptors = sys::descriptors::list_open()?;
         own_descriptors.retain(|fd| !before.contains(fd));
         own_descriptors.extend(notifier.descriptor());
-        // A new master leaves the clients of the socket that it was passed to the old one until it is in charge.
-        if let (Some(control), None) = (&mut control, &predecessor) {
-            control.register(poll.registry(), CONTROL_TOKEN)?;
+        let mut monitoring = Monitoring::new(poll.registry())?;
+        // A new master leaves the clients of the sockets that it was passed to the old one until it is in charge.
+        if predecessor.is_none() {
+            monitoring.endpoint.listen(&metrics.listeners);
+            if let Some(control) = &mut control {
+                control.register(poll.registry(), CONTROL_TOKEN)?;
+            }
         }
         let now = Instant::now();
         let (supervisor, actions) = Supervisor::start(Plan::from(&settings), first_generation, now);
         let mut generations = Generations::default();
-        let bound_files = listeners.bound.iter().filter_map(Listener::socket_file).cloned().collect();
-        let listeners = listeners.listeners;
-        let generation = Generation { settings, listeners, is_announced: true };
+        let (listeners, metrics) = (listeners.listeners, metrics.listeners);
+        let generation = Generation { settings, listeners, metrics, is_announced: true };
         generations.insert(first_generation, generation);
         let reactor = Self {
             poll,
@@ -156,6 +172,7 @@ impl Reactor {
             notifier,
             control,
             commands: Commands::new(now),
+            monitoring,
             pid_file,
             program,
             upgrade: None,
@@ -196,6 +213,8 @@ impl Reactor {
             for event in &events {
                 if self.control.as_ref().is_some_and(|control| control.owns(event.token())) {
                     self.take_commands(event);
+                } else if self.monitoring.endpoint.owns(event.token()) {
+                    self.take_scrape(event);
                 } else if event.token() != SIGNALS_TOKEN {
                     self.take_messages(ProcessId(event.token().0 as u64));
                 }
@@ -213,6 +232,7 @@ impl Reactor {
             self.supervisor.next_deadline(),
             self.control.as_ref().and_then(Control::next_deadline),
             self.commands.next_deadline(),
+            self.monitoring.endpoint.next_deadline(),
             self.upgrade.as_ref().and_then(Upgrade::deadline),
             self.next_watchdog,
         ];
@@ -327,10 +347,14 @@ impl Reactor {
         let open: Vec<Listener> = self.generations.listeners().cloned().collect();
         let reconciled =
             listeners::reconcile(&open, &settings.server).map_err(|problems| problems.join("\n"))?;
+        let open: Vec<Listener> = self.generations.metrics().cloned().collect();
+        let metrics = metrics::reconcile(&open, &settings)
+            .inspect_err(|_| listeners::remove_files(&reconciled.bound))?
+            .listeners;
         // Compared with everything that is open; what a reload that is under way has bound may not serve yet.
         let moves_listeners = reconciled.moves() || self.supervisor.pending_generation().is_some();
         let plan = Plan { moves_listeners, ..Plan::from(&settings) };
-        Ok((plan, Generation { settings, listeners: reconciled.listeners, is_announced: false }))
+        Ok((plan, Generation { settings, listeners: reconciled.listeners, metrics, is_announced: false }))
     }
 
     /// Reads everything that a process has sent.
@@ -382,59 +406,13 @@ impl Reactor {
         }
     }
 
-    /// Takes note of every child that has ended; orphans that were handed to us go without a word.
-    fn reap(&mut self) {
-        while let Some((pid, status)) = sys::process::reap() {
-            self.roster.remove(pid.unsigned_abs());
-            if self.processes.find(pid).is_none() {
-                // A template may have told of it already.
-                for template in self.processes.templates() {
-                    self.take_messages(template);
-                }
-            }
-            match self.processes.find(pid) {
-                Some(id) => self.bury(id, status),
-                None if self.bury_successor(pid, status) => {}
-                None => self.processes.remember(pid, status),
-            }
-        }
-    }
-
-    fn bury(&mut self, id: ProcessId, status: ExitStatus) {
-        // Its last words may explain its end.
-        self.take_messages(id);
-        self.dumped(id, "it has ended");
-        let Some(process) = self.processes.remove(id, self.poll.registry()) else { return };
-        if process.role == Role::Template {
-            self.processes.forget_asked_of(id, self.poll.registry());
-        }
-        let death = self.death(&process, status);
-        self.tell(Event::Exited { id, death });
-    }
-
-    /// What can be found out about how a process has ended.
-    fn death(&mut self, process: &Process, status: ExitStatus) -> Death {
-        let was_killed = status == ExitStatus::Signal(SIGKILL) && !process.killed;
-        let crashed = matches!(status, ExitStatus::Signal(_));
-        let tasks = process.scoreboard.tasks();
-        let doing = tasks.iter().map(|task| {
-            let (method, path, age) = (&task.method, &task.path, task.age.as_secs_f64());
-            format!("{method} {path} for {age:.1} s")
-        });
-        Death {
-            status,
-            by: if was_killed { self.out_of_memory.killer() } else { None },
-            doing: doing.collect(),
-            stacks: if crashed { process.scoreboard.crash_text() } else { None },
-        }
-    }
-
     /// What is due from time to time; heartbeats are looked at once a second.
     fn look(&mut self) {
         let now = Instant::now();
         if let Some(control) = &mut self.control {
             control.tick(now);
         }
+        self.monitoring.endpoint.tick(now);
         self.finish_dumps();
         self.finish_reloads();
         if self.next_watchdog.is_some_and(|at| at <= now) {
@@ -452,6 +430,9 @@ impl Reactor {
     }
 
     fn tell(&mut self, event: Event) {
+        if let Event::Recycle { id, reason, stuck } = &event {
+            self.note_recycle(*id, reason, *stuck);
+        }
         let serving = self.supervisor.serving_generation();
         let actions = self.supervisor.handle(Instant::now(), event);
         self.queue.extend(actions);
@@ -480,6 +461,8 @@ impl Reactor {
                 log::error!("[log] stays as it was in the master: {error}");
             }
             listeners::adjust(&generation.listeners, &generation.settings.server);
+            metrics::adjust(&generation.metrics, &generation.settings);
+            self.monitoring.endpoint.listen(&generation.metrics);
         }
     }
 }

@@ -39,6 +39,7 @@ impl Reactor {
         let estate = Estate {
             generation: self.supervisor.next_generation(),
             listeners: &generation.listeners,
+            metrics: &generation.metrics,
             control: self.control.as_ref().map(|control| (control.as_fd(), control.path())),
             pid_file: self.pid_file.as_ref().map(PidFile::path),
         };
@@ -91,6 +92,7 @@ impl Reactor {
                 if let Some(control) = &mut self.control {
                     control.unregister();
                 }
+                self.monitoring.endpoint.listen(&[]);
                 upgrade.hand_over();
             }
             self.stop(Stop::Handover, "upgraded");
@@ -114,6 +116,7 @@ impl Reactor {
         let serving = self.supervisor.serving_generation();
         if let Some(generation) = self.generations.get(serving) {
             self.pid_file = predecessor.take_over_pid_file(&generation.settings.server);
+            self.monitoring.endpoint.listen(&generation.metrics);
         }
         let registry = self.poll.registry();
         let registered = self.control.as_mut().map(|control| control.register(registry, CONTROL_TOKEN));

@@ -279,6 +279,10 @@ pub(crate) enum Signal {
     Kill,
 }
 
+/// Every phase of a worker that [`ProcessStatus::phase`] may name.
+pub(crate) const PHASES: [&str; 7] =
+    ["booting", "checking", "ready", "serving", "recycling", "draining", "killed"];
+
 /// One process for `rwsgi ctl status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcessStatus {

@@ -33,7 +33,7 @@ use log::Level;
 
 use crate::ipc::ToWorker;
 
-pub(crate) use event::{Action, Death, Event, Plan, ProcessId, ProcessStatus, Signal, Stop};
+pub(crate) use event::{Action, Death, Event, PHASES, Plan, ProcessId, ProcessStatus, Signal, Stop};
 
 use generation::Generation;
 use process::{Phase, Process, Role};

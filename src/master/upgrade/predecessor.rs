@@ -22,6 +22,8 @@ pub(in crate::master) struct Predecessor {
     has_heard_of_us: bool,
     /// All that it had open; after `listeners::reconcile`, to be replaced by those that are not wanted.
     pub(in crate::master) listeners: Vec<Listener>,
+    /// Those of `metrics.bind` that it had open; taken by `reconcile`, and those that are not wanted join `listeners`.
+    pub(in crate::master) metrics: Vec<Listener>,
     /// Its control socket's listener and path, to be taken.
     pub(in crate::master) control: Option<(OwnedFd, PathBuf)>,
 }
@@ -64,14 +66,15 @@ impl Predecessor {
         let channel = sys::descriptors::adopt(handover.channel).map_err(|error| lost(&error))?;
         let control = handover.control.map(|(fd, path)| Ok((sys::descriptors::adopt(fd)?, path)));
         let control = control.transpose().map_err(|error: io::Error| lost(&error))?;
-        let listeners: Result<_, String> = handover.listeners.iter().map(Handed::take).collect();
+        let take = |handed: &[Handed]| handed.iter().map(Handed::take).collect::<Result<Vec<_>, String>>();
         Ok(Self {
             pid: handover.master,
             generation: handover.generation,
             channel,
             pid_file: handover.pid_file,
             has_heard_of_us: false,
-            listeners: listeners.map_err(|error| lost(&error))?,
+            listeners: take(&handover.listeners).map_err(|error| lost(&error))?,
+            metrics: take(&handover.metrics).map_err(|error| lost(&error))?,
             control,
         })
     }

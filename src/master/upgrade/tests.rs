@@ -25,7 +25,8 @@ fn script(text: &str) -> Program {
     }
 }
 
-const NOTHING: Estate<'static> = Estate { generation: 4, listeners: &[], control: None, pid_file: None };
+const NOTHING: Estate<'static> =
+    Estate { generation: 4, listeners: &[], metrics: &[], control: None, pid_file: None };
 
 fn start(text: &str) -> (Upgrade, Instant) {
     let now = Instant::now();
@@ -104,6 +105,7 @@ fn the_new_program_gets_descriptors_arguments_and_directory() {
     let estate = Estate {
         generation: 4,
         listeners: &listeners,
+        metrics: &[],
         control: Some((listeners[0].as_fd(), Path::new("/run/x.sock"))),
         pid_file: Some(&pid_file),
     };
@@ -152,6 +154,7 @@ fn predecessor(server: &Server, listeners: &[Listener]) -> (Predecessor, OwnedFd
         control: None,
         pid_file: server.pid_file.clone(),
         listeners: handed,
+        metrics: Vec::new(),
     };
     let text = serde_json::to_string(&handover).unwrap();
     (Predecessor::accept(serde_json::from_str(&text).unwrap()).unwrap(), old)

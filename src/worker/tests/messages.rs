@@ -124,7 +124,7 @@ fn the_scoreboard_shows_what_the_worker_does() {
     assert_eq!((counters.requests, counters.statuses), (2, [0, 1, 0, 1, 0, 0]));
     assert_eq!(counters.bytes_out, (answer.len() + refused.len()) as u64);
     assert_eq!(counters.bytes_in, (format!("GET /hold HTTP/1.1\r\n{CLOSE}").len() + 7) as u64);
-    assert_eq!(counters.queue_wait.iter().sum::<u64>(), 1);
+    assert_eq!(worker.scoreboard.totals().queue_wait.count(), 1);
     assert!(counters.silent_for.is_some());
     assert_eq!(worker.scoreboard.tasks(), []);
 }
