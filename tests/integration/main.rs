@@ -33,6 +33,8 @@ mod environment;
 mod frameworks;
 mod hostile;
 mod http;
+mod log_pressure;
+mod logs;
 mod nginx;
 mod pep3333;
 mod proxy;
