@@ -279,6 +279,24 @@ fn rotation_under_load_loses_and_doubles_no_line() {
     assert!(counts.is_empty(), "{counts:?}");
 }
 
+/// A template is not told of a rotation; it is one of the parents of a worker that comes later.
+#[test]
+fn worker_that_a_template_forks_after_a_rotation_writes_to_the_new_file() {
+    let builder = Builder::new("logs").with("app.preload", "true");
+    let errors = builder.path("error.log");
+    let server = builder.with("log.file", &path(&errors)).launch();
+    server.get("/").expect(200);
+    fs::rename(&errors, server.path("error.log.1")).unwrap();
+    server.signal(Signal::SIGUSR1);
+    let mut client = server.connect();
+    client.send("GET /dies HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.expect_closed();
+    server.get("/odd").expect(200);
+    let (old, new) =
+        (fs::read_to_string(server.path("error.log.1")).unwrap(), fs::read_to_string(&errors).unwrap());
+    assert!(new.contains("and a second line") && !old.contains("and a second line"), "{old}\n---\n{new}");
+}
+
 #[test]
 fn logrotate_with_our_file_loses_no_line() {
     let Some(program) =
