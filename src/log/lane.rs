@@ -26,6 +26,9 @@ use super::output::{Output, Patience, Unwritten};
 /// Bytes of a lane that wait to be written: some seconds of a busy worker, and little beside the memory of an application.
 pub(super) const BUFFER_BYTES_MAX: usize = 1024 * 1024;
 
+/// With so much in it, the buffer is not left to gather more.
+const GATHERED_BYTES_MAX: usize = BUFFER_BYTES_MAX / 4;
+
 /// Memory that an empty buffer keeps.
 const KEPT_BYTES_MAX: usize = 128 * 1024;
 
@@ -176,6 +179,10 @@ impl Lane {
         }
         state.pushed += (state.buffer.len() - before) as u64;
         match state.writer {
+            Writer::Awake if state.buffer.len() > GATHERED_BYTES_MAX && !state.urgent => {
+                state.urgent = true;
+                self.work.notify_one();
+            }
             Writer::Awake => {}
             Writer::Asleep => {
                 state.writer = Writer::Awake;
