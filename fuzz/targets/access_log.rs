@@ -17,9 +17,9 @@ fuzz_target!(|data: &[u8]| {
     let seconds = next().iter().fold(0_u64, |sum, byte| sum.wrapping_mul(251).wrapping_add((*byte).into()));
     // What is left, newlines included: the value of every header.
     let value = parts.collect::<Vec<_>>().join(&b'\n');
-    let field = |_: &str| Some(value.clone());
+    let field = |_: &str| Some(&value[..]);
     let entry = Entry {
-        remote_address: "192.0.2.1",
+        remote_address: Some(std::net::IpAddr::from([192, 0, 2, 1])),
         user: &user,
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds >> 8),
         method,
@@ -28,6 +28,7 @@ fuzz_target!(|data: &[u8]| {
         status: 200,
         body_bytes: seconds,
         duration: Duration::from_micros(seconds),
+        queue_wait: None,
         request_id: "0123456789abcdef",
         request_field: &field,
         response_field: &field,

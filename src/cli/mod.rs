@@ -101,7 +101,9 @@ fn serve(sources: Sources, programs: Programs) -> i32 {
         messages::error(&format!("the error log cannot be opened: {error}"));
         return SYSTEM_ERROR;
     }
-    master::run(sources, settings, programs)
+    let code = master::run(sources, settings, programs);
+    log::flush();
+    code
 }
 
 fn print(text: &str) -> i32 {

@@ -5,7 +5,11 @@ use super::response::push_field;
 /// The interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a complete answer with a short text body that names the status, for the server's own 4xx and 5xx.
+/// What stands before the id in the body, for whoever reads it from a screen.
+const REQUEST_ID_LABEL: &[u8] = b"Request id: ";
+
+/// Appends a complete answer with a short text body that names the status and, if it is in `extra`, the request's id
+/// (X-Request-Id), for the server's own 4xx and 5xx.
 ///
 /// `extra` fields (Retry-After, Allow) are rendered as they are. `server` may be empty for none. With `close` the
 /// answer says `Connection: close`; without it the caller knows that the request was read to its end, and that its
@@ -28,8 +32,10 @@ pub fn error_response(
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
     push_field(out, b"Content-Type", b"text/plain; charset=utf-8");
-    // The body: status, a space, the reason, a line end.
-    let body_length = status.len() + 1 + reason.len() + 1;
+    let id = extra.iter().find(|(name, _)| *name == "X-Request-Id").map(|(_, id)| id);
+    // The body: status, a space, the reason, a line end; a line with the id.
+    let id_length = id.map_or(0, |id| REQUEST_ID_LABEL.len() + id.len() + 1);
+    let body_length = status.len() + 1 + reason.len() + 1 + id_length;
     push_field(out, b"Content-Length", itoa::Buffer::new().format(body_length).as_bytes());
     push_field(out, b"Date", date.as_bytes());
     if !server.is_empty() {
@@ -47,6 +53,11 @@ pub fn error_response(
         out.push(b' ');
         out.extend_from_slice(reason.as_bytes());
         out.push(b'\n');
+        if let Some(id) = id {
+            out.extend_from_slice(REQUEST_ID_LABEL);
+            out.extend_from_slice(id.as_bytes());
+            out.push(b'\n');
+        }
     }
 }
 

@@ -1,25 +1,19 @@
-//! The access log of one process: formats entries into a buffer and writes it out when told to.
+//! The access log of one process: which requests are logged, and the way of their lines into the log's lane.
 
 use std::io;
 
 use crate::config;
 
 use super::format::{AccessFormat, Entry};
+use super::lane::{Kind, Lane, Notice};
 use super::output::{Output, Standard};
-
-/// The buffer is written out by itself when it holds this much. A worker flushes after every batch of events, so only
-/// a burst comes here.
-const BUFFER_MAX: usize = 64 * 1024;
 
 /// The access log. Kept by the reactor; not shared.
 #[derive(Debug)]
 pub struct AccessLog {
     format: AccessFormat,
     exclude: Vec<Exclude>,
-    output: Output,
-    buffer: Vec<u8>,
-    /// The last write failed and was reported.
-    failing: bool,
+    lane: &'static Lane,
 }
 
 #[derive(Debug)]
@@ -30,7 +24,7 @@ enum Exclude {
 }
 
 impl AccessLog {
-    /// Opens it as `[log]` says; `None` when it is off.
+    /// Opens it as `[log]` says; `None` when it is off. A process opens it once, after the fork that made it.
     ///
     /// # Errors
     /// The file cannot be opened, or the format cannot be read.
@@ -43,7 +37,9 @@ impl AccessLog {
         })?;
         let output = Output::open(&settings.access, Standard::Output)?;
         let exclude = settings.access_exclude.iter().map(|pattern| Exclude::parse(pattern)).collect();
-        Ok(Some(Self { format, exclude, output, buffer: Vec::new(), failing: false }))
+        let lane = Lane::new(Kind::Lines, output, Box::new(tell));
+        lane.write_from_thread(true);
+        Ok(Some(Self { format, exclude, lane }))
     }
 
     /// Whether the exchange for this path is logged at all (`log.access_exclude`).
@@ -55,50 +51,39 @@ impl AccessLog {
         })
     }
 
-    /// Adds an entry to the buffer.
-    pub fn record(&mut self, entry: &Entry<'_>) {
-        self.format.write(entry, &mut self.buffer);
-        if self.buffer.len() >= BUFFER_MAX {
-            self.flush();
-        }
+    /// Logs an entry. It is written a little later, by a thread; this does not wait for it.
+    pub fn record(&self, entry: &Entry<'_>) {
+        self.lane.push(|buffer| self.format.write(entry, buffer));
     }
 
-    /// Writes the buffer out in one call. A write that fails is reported once in the error log, the lines are dropped.
-    pub fn flush(&mut self) {
-        if self.buffer.is_empty() {
-            return;
-        }
-        match self.output.write_lines(&self.buffer) {
-            Ok(()) if self.failing => {
-                self.failing = false;
-                log::info!("the access log can be written again");
-            }
-            Err(error) if !self.failing => {
-                self.failing = true;
-                log::error!(
-                    "cannot write the access log: {error}; its lines are dropped until it can be written"
-                );
-            }
-            Ok(()) | Err(_) => {}
-        }
-        self.buffer.clear();
-        self.buffer.shrink_to(2 * BUFFER_MAX);
-    }
-
-    /// Opens the file again (after logrotate moved it). What is in the buffer goes to the old one.
+    /// Opens the file again (after logrotate moved it), behind what is logged already.
     ///
     /// # Errors
-    /// The file cannot be opened; the old one stays in use.
-    pub fn reopen(&mut self) -> io::Result<()> {
-        self.flush();
-        self.output.reopen()
+    /// The file cannot be opened; the old one stays in use. When a thread writes, the error log tells of it instead.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.lane.reopen()
     }
 }
 
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        self.flush();
+/// Nothing that is no access line can go into the log itself, so the error log tells of its troubles.
+fn tell(notice: &Notice) -> Vec<u8> {
+    match notice {
+        Notice::Failing(error) => {
+            log::error!("cannot write the access log: {error}; its lines are dropped until it can be written")
+        }
+        Notice::Full => log::error!(
+            "cannot write the access log: its disk or its reader is too slow, and 1 MiB of lines waits already; \
+             what does not fit is dropped"
+        ),
+        Notice::Dropped(lines) => {
+            let lines = if *lines == 1 { "1 line was".to_owned() } else { format!("{lines} lines were") };
+            log::warn!("the access log can be written again: {lines} dropped");
+        }
+        Notice::NotReopened(error) => {
+            log::error!("the access log cannot be reopened: {error}; the old file stays in use");
+        }
     }
+    Vec::new()
 }
 
 impl Exclude {
@@ -135,9 +120,9 @@ mod tests {
         AccessLog::open(&settings(Sink::File(path.to_owned()))).unwrap().unwrap()
     }
 
-    fn record(log: &mut AccessLog, target: &str) {
+    fn record(log: &AccessLog, target: &str) {
         log.record(&Entry {
-            remote_address: "",
+            remote_address: None,
             user: "",
             time: SystemTime::UNIX_EPOCH,
             method: b"GET",
@@ -146,6 +131,7 @@ mod tests {
             status: 200,
             body_bytes: 0,
             duration: Duration::ZERO,
+            queue_wait: None,
             request_id: "",
             request_field: &|_| None,
             response_field: &|_| None,
@@ -174,46 +160,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_wait_for_the_flush_or_a_full_buffer() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("access.log");
-        let mut log = open(&path);
-        record(&mut log, "/one");
-        record(&mut log, "/two");
-        assert_eq!(read(&path), "");
-        log.flush();
-        assert_eq!(read(&path), "GET /one 200\nGET /two 200\n");
-        let long = "/".repeat(BUFFER_MAX);
-        record(&mut log, &long);
-        assert!(read(&path).len() > BUFFER_MAX, "a full buffer goes out by itself");
-        record(&mut log, "/last");
-        drop(log);
-        assert!(read(&path).ends_with("GET /last 200\n"), "nothing is lost when the log is closed");
+    fn flush(log: &AccessLog) {
+        log.lane.flush(Duration::from_secs(10));
     }
 
     #[test]
-    fn a_rotation_loses_no_line() {
+    fn lines_are_written_in_order_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let log = open(&path);
+        let mut expected = String::new();
+        for number in 0..1000 {
+            record(&log, &format!("/{number}"));
+            expected.push_str(&format!("GET /{number} 200\n"));
+        }
+        flush(&log);
+        assert_eq!(read(&path), expected);
+    }
+
+    #[test]
+    fn a_rotation_loses_no_line_and_splits_the_log_where_it_was_asked_for() {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("access.log"), directory.path().join("access.log.1"));
-        let mut log = open(&path);
-        record(&mut log, "/before");
+        let log = open(&path);
+        record(&log, "/before");
         std::fs::rename(&path, &moved).unwrap();
         log.reopen().unwrap();
-        record(&mut log, "/after");
-        log.flush();
+        record(&log, "/after");
+        flush(&log);
         assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("GET /before 200\n", "GET /after 200\n"));
     }
 
     #[test]
-    fn a_full_disk_drops_lines_and_is_noted() {
-        let mut log = open(Path::new("/dev/full"));
-        record(&mut log, "/");
-        log.flush();
-        assert!(log.failing && log.buffer.is_empty());
-        record(&mut log, "/");
-        log.flush();
-        assert!(log.failing);
+    fn a_full_disk_drops_lines_and_counts_them() {
+        let log = open(Path::new("/dev/full"));
+        for _ in 0..3 {
+            record(&log, "/");
+        }
+        flush(&log);
+        assert_eq!(log.lane.lock().dropped(), 3);
     }
 
     #[test]

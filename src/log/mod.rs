@@ -1,27 +1,33 @@
-//! Logs: the error log (`log` records through `env_logger`, with time, level, role, process and generation) and the
-//! access log. Both are reopened on request.
+//! Logs: the error log (records of the `log` crate, with time, level, role, process and generation) and the access log. Both
+//! are reopened on request, and neither waits for its disk or its reader: see `lane`.
 //!
-//! The logger is one of the few globals: `log` wants it so. It survives a fork; the child says who it is with
-//! [`identify`]. The fork must happen while no other thread logs (the master has one thread).
+//! The logger is one of the few globals: `log` wants it so. It survives a fork, whoever forks; a process of this program
+//! then says who it is with [`identify`].
+//!
+//! A worker's message about a request begins with the request's id in brackets, `[id] `: the log finds it there.
 
 pub mod access;
 mod atom;
 pub mod basic;
 mod clock;
 mod escape;
+mod forks;
 pub mod format;
+mod lane;
 mod output;
 mod record;
 
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Metadata, Record};
 
 use crate::config::{self, LogFormat};
 
+use lane::{Kind, Lane, Notice};
 use output::{Output, Standard};
 use record::{Identity, Line, render};
 
@@ -41,25 +47,29 @@ pub enum Role {
 /// Crates of others that would tell more than an operator wants to read below `warn`.
 const QUIET_CRATES: [&str; 4] = ["mio", "pyo3", "signal_hook", "jiff"];
 
-/// Everything of the error log that a reload, a rotation or a fork changes.
+/// How long an ending process waits for a log that is not written.
+const EXIT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The error log.
 #[derive(Debug)]
 struct ErrorLog {
-    state: Mutex<State>,
-    /// Records that could not be written.
-    lost: AtomicU64,
-    /// How many of them the log already tells of.
-    lost_told: AtomicU64,
+    lane: &'static Lane,
+    style: Arc<Style>,
+    /// Decides what of others is logged.
+    filter: env_logger::Logger,
 }
 
+/// Everything about a record that a reload or a fork changes. Without a lock, which a fork could find taken.
 #[derive(Debug)]
-struct State {
-    output: Output,
-    format: LogFormat,
-    colour: bool,
-    identity: Identity,
+struct Style {
+    /// Of a worker the slot, else one of the numbers below.
+    role: AtomicU64,
+    generation: AtomicU32,
+    /// [`Style::JSON`] and [`Style::COLOUR`].
+    look: AtomicU8,
 }
 
-static ERROR_LOG: OnceLock<Arc<ErrorLog>> = OnceLock::new();
+static ERROR_LOG: OnceLock<ErrorLog> = OnceLock::new();
 
 /// Installs the logger. Called once in a process that is not forked by us; called again, it reconfigures.
 ///
@@ -74,10 +84,9 @@ pub fn install(settings: &config::Log, role: Role) -> io::Result<()> {
         identify(role, generation);
         return reconfigure(settings);
     }
-    let error_log = Arc::new(ErrorLog::open(settings, identity(role, generation))?);
-    if ERROR_LOG.set(Arc::clone(&error_log)).is_ok() {
-        log::set_boxed_logger(Box::new(logger(error_log))).map_err(io::Error::other)?;
-    }
+    let error_log = ErrorLog::open(settings)?;
+    log::set_logger(ERROR_LOG.get_or_init(|| error_log)).map_err(io::Error::other)?;
+    identify(role, generation);
     log::set_max_level(settings.level);
     Ok(())
 }
@@ -85,7 +94,13 @@ pub fn install(settings: &config::Log, role: Role) -> io::Result<()> {
 /// Changes who this process says it is: after a fork, and when the master's generation changes.
 pub fn identify(role: Role, generation: u32) {
     if let Some(error_log) = ERROR_LOG.get() {
-        error_log.lock().identity = identity(role, generation);
+        error_log.style.identify(role, generation);
+        let from_thread = match role {
+            Role::Master | Role::Worker(_) => true,
+            // A template must have one thread, or it could not be forked.
+            Role::Template | Role::Command => false,
+        };
+        error_log.lane.write_from_thread(from_thread);
     }
 }
 
@@ -101,88 +116,136 @@ pub fn reconfigure(settings: &config::Log) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the error log's file again (after logrotate moved it).
+/// Opens the error log's file again (after logrotate moved it), behind what is logged already.
 ///
 /// # Errors
-/// The file cannot be opened; the old one stays in use.
+/// The file cannot be opened; the old one stays in use. A process that writes from a thread logs that instead.
 pub fn reopen() -> io::Result<()> {
-    ERROR_LOG.get().map_or(Ok(()), |error_log| error_log.reopen())
+    ERROR_LOG.get().map_or(Ok(()), |error_log| error_log.lane.reopen())
 }
 
-fn identity(role: Role, generation: u32) -> Identity {
-    Identity { role, pid: std::process::id(), generation }
-}
-
-/// The logger proper: our format, our output. Levels are filtered by `log::set_max_level`, which a reload can change.
-fn logger(error_log: Arc<ErrorLog>) -> env_logger::Logger {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Trace);
-    for name in QUIET_CRATES {
-        builder.filter_module(name, LevelFilter::Warn);
-    }
-    let formatter = Arc::clone(&error_log);
-    builder
-        .format(move |buffer, record| buffer.write_all(formatter.render(record, Timestamp::now()).as_bytes()))
-        .target(env_logger::Target::Pipe(Box::new(Pipe(error_log))))
-        .build()
+/// Waits until what this process has logged is written, or for half a second: to be called before it ends.
+/// [`exit_now`](crate::sys::exit_now) does so.
+pub fn flush() {
+    forks::flush_all(EXIT_PATIENCE);
 }
 
 impl ErrorLog {
-    fn open(settings: &config::Log, identity: Identity) -> io::Result<Self> {
+    fn open(settings: &config::Log) -> io::Result<Self> {
         let output = Output::open(&settings.file, Standard::Error)?;
-        let state = State { colour: wants_colour(&output), output, format: settings.format, identity };
-        Ok(Self { state: Mutex::new(state), lost: AtomicU64::new(0), lost_told: AtomicU64::new(0) })
+        let style = Arc::new(Style::new(settings.format, &output));
+        let its_style = Arc::clone(&style);
+        let tell = move |notice: &Notice| its_style.tell(notice);
+        let mut filter = env_logger::Builder::new();
+        // Levels are filtered by `log::set_max_level`, which a reload can change.
+        filter.filter_level(LevelFilter::Trace);
+        for name in QUIET_CRATES {
+            filter.filter_module(name, LevelFilter::Warn);
+        }
+        Ok(Self { lane: Lane::new(Kind::Records, output, Box::new(tell)), style, filter: filter.build() })
     }
 
     fn reconfigure(&self, settings: &config::Log) -> io::Result<()> {
         let output = Output::open(&settings.file, Standard::Error)?;
-        let mut state = self.lock();
-        state.colour = wants_colour(&output);
-        state.output = output;
-        state.format = settings.format;
+        self.style.change(settings.format, &output);
+        self.lane.replace(output);
         Ok(())
     }
+}
 
-    fn reopen(&self) -> io::Result<()> {
-        self.lock().output.reopen()
+impl log::Log for ErrorLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.filter.enabled(metadata)
     }
 
-    /// The record as it goes out; in front of it, if records were lost, one that tells how many.
-    fn render(&self, record: &Record<'_>, time: Timestamp) -> String {
-        let (format, colour, identity) = {
-            let state = self.lock();
-            (state.format, state.colour, state.identity)
-        };
-        let mut out = String::with_capacity(256);
-        let lost = self.lost.load(Ordering::Relaxed);
-        let untold = lost.saturating_sub(self.lost_told.load(Ordering::Relaxed));
-        if untold > 0 {
-            let message = format!("{untold} records of this log could not be written and are lost");
-            let line = Line { time, level: Level::Warn, identity, target: None, message: &message };
-            render(&line, format, colour, &mut out);
+    fn log(&self, record: &Record<'_>) {
+        if !self.filter.matches(record) {
+            return;
         }
+        // Rendered before the lock is taken: what is logged may have its own ideas of how to show itself.
         let target = Some(record.target()).filter(|target| !is_ours(target));
-        let message = record.args().to_string();
-        render(
-            &Line { time, level: record.level(), identity, target, message: &message },
-            format,
-            colour,
-            &mut out,
-        );
+        let line = self.style.render(record.level(), target, &record.args().to_string());
+        self.lane.push(|buffer| buffer.extend_from_slice(line.as_bytes()));
+    }
+
+    fn flush(&self) {
+        self.lane.flush(EXIT_PATIENCE);
+    }
+}
+
+impl Style {
+    const JSON: u8 = 1;
+    const COLOUR: u8 = 2;
+    /// Above every slot.
+    const MASTER: u64 = 1 << 32;
+    const TEMPLATE: u64 = Self::MASTER + 1;
+    const COMMAND: u64 = Self::MASTER + 2;
+
+    fn new(format: LogFormat, output: &Output) -> Self {
+        let style = Self {
+            role: AtomicU64::new(Self::COMMAND),
+            generation: AtomicU32::new(0),
+            look: AtomicU8::new(0),
+        };
+        style.change(format, output);
+        style
+    }
+
+    fn change(&self, format: LogFormat, output: &Output) {
+        let json = if format == LogFormat::Json { Self::JSON } else { 0 };
+        let colour = if wants_colour(output) { Self::COLOUR } else { 0 };
+        self.look.store(json | colour, Ordering::Relaxed);
+    }
+
+    fn identify(&self, role: Role, generation: u32) {
+        let role = match role {
+            Role::Worker(slot) => slot.into(),
+            Role::Master => Self::MASTER,
+            Role::Template => Self::TEMPLATE,
+            Role::Command => Self::COMMAND,
+        };
+        self.role.store(role, Ordering::Relaxed);
+        self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    fn identity(&self) -> Identity {
+        let role = match self.role.load(Ordering::Relaxed) {
+            Self::MASTER => Role::Master,
+            Self::TEMPLATE => Role::Template,
+            slot => u32::try_from(slot).map_or(Role::Command, Role::Worker),
+        };
+        // Asked for each time: an application's own processes have one of their own.
+        Identity { role, pid: std::process::id(), generation: self.generation.load(Ordering::Relaxed) }
+    }
+
+    fn render(&self, level: Level, target: Option<&str>, message: &str) -> String {
+        let look = self.look.load(Ordering::Relaxed);
+        let format = if look & Self::JSON == 0 { LogFormat::Text } else { LogFormat::Json };
+        let mut out = String::with_capacity(256);
+        let line = Line { time: Timestamp::now(), level, identity: self.identity(), target, message };
+        render(&line, format, look & Self::COLOUR != 0, &mut out);
         out
     }
 
-    fn write(&self, lines: &[u8]) {
-        match self.lock().output.write_lines(lines) {
-            Ok(()) => self.lost_told.store(self.lost.load(Ordering::Relaxed), Ordering::Relaxed),
-            Err(_) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+    /// What the error log has to tell of itself, for its own next lines.
+    fn tell(&self, notice: &Notice) -> Vec<u8> {
+        let text = match notice {
+            Notice::Dropped(lines) => {
+                let lines = if *lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+                self.render(
+                    Level::Warn,
+                    None,
+                    &format!("{lines} of this log could not be written and are lost"),
+                )
             }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+            Notice::NotReopened(error) => {
+                let message = format!("the log file cannot be reopened: {error}; the old one stays in use");
+                self.render(Level::Error, None, &message)
+            }
+            // There is nobody to tell.
+            Notice::Failing(_) | Notice::Full => String::new(),
+        };
+        text.into_bytes()
     }
 }
 
@@ -193,20 +256,6 @@ fn is_ours(target: &str) -> bool {
 fn wants_colour(output: &Output) -> bool {
     // https://no-color.org
     output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// What `env_logger` writes a rendered record to. Failures are counted, never reported: there is nobody to tell.
-struct Pipe(Arc<ErrorLog>);
-
-impl Write for Pipe {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.0.write(lines);
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! Where log bytes go: a file, standard output, standard error or nowhere. One record (or one batch of access-log
-//! lines) is one `write(2)`; files are appended to, so that all processes can share them. A pipe, a socket or a
-//! terminal gets lines in pieces of at most `PIPE_BUF` bytes: those are atomic, and after a poll they do not block.
+//! Where log bytes go: a file, standard output, standard error or nowhere. A batch of lines is one `write(2)`; files are
+//! appended to, so that all processes can share them. A pipe, a socket or a terminal gets lines in pieces of at most
+//! `PIPE_BUF` bytes: those are atomic, and after a poll they do not block.
 //!
-//! Invariants: nothing here panics or logs. A reader that stands still (a full pipe) delays a process by
-//! [`STALLED_TIMEOUT`] once and then not at all until it reads again: logging never takes the server down.
+//! Invariants: nothing here panics or logs. Who cannot wait says so ([`Patience`]): a reader that stands still (a full pipe)
+//! delays it by [`STALLED_TIMEOUT`] once and then not at all until it reads again.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +18,7 @@ use nix::sys::stat::{SFlag, fstat};
 
 use crate::config::Sink;
 
-/// Longest wait for a reader that does not read, in milliseconds.
+/// Longest wait of the limited kind for a reader that does not read, in milliseconds.
 const STALLED_TIMEOUT: u16 = 1000;
 
 /// Attempts on a descriptor that says it is writable and then is not (others made it non-blocking).
@@ -35,14 +36,36 @@ pub(super) enum Standard {
     Output,
 }
 
-/// An open log destination.
+/// How long a reader that does not read is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as it takes: for a thread that has nothing else to do.
+    Unlimited,
+    /// [`STALLED_TIMEOUT`], once.
+    Limited,
+}
+
+/// Lines that could not be written.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    pub(super) error: io::Error,
+    /// Bytes that were written before the error.
+    pub(super) written: usize,
+}
+
+/// An open log destination. Written to by one thread at a time.
 #[derive(Debug)]
 pub(super) struct Output {
     target: Target,
+    progress: Progress,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
     /// The reader let us wait in vain and has not taken a byte since.
-    stalled: bool,
+    stalled: AtomicBool,
     /// The last write ended inside a line.
-    torn: bool,
+    torn: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -60,16 +83,14 @@ impl Output {
             Sink::Standard => Target::Standard(standard),
             Sink::File(path) => Target::File { file: open_file(path)?, path: path.clone() },
         };
-        Ok(Self { target, stalled: false, torn: false })
+        Ok(Self { target, progress: Progress::default() })
     }
 
-    /// Opens the file again under its path; on failure the old one stays in use.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        if let Target::File { file, path } = &mut self.target {
-            *file = open_file(path)?;
-            self.torn = false;
-        }
-        Ok(())
+    /// The file, opened again under its path; `None` for what is no file.
+    pub(super) fn reopened(&self) -> io::Result<Option<Self>> {
+        let Target::File { path, .. } = &self.target else { return Ok(None) };
+        let target = Target::File { file: open_file(path)?, path: path.clone() };
+        Ok(Some(Self { target, progress: Progress::default() }))
     }
 
     /// Whether it is a terminal.
@@ -82,13 +103,15 @@ impl Output {
     }
 
     /// Writes whole lines: with one `write(2)` to a file, in pieces to anything else.
-    pub(super) fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
-        let Self { target, stalled, torn } = self;
-        match target {
+    pub(super) fn write_lines(&self, lines: &[u8], patience: Patience) -> Result<(), Unwritten> {
+        let progress = &self.progress;
+        match &self.target {
             Target::Off => Ok(()),
-            Target::Standard(Standard::Error) => write_whole(io::stderr().as_fd(), lines, stalled, torn),
-            Target::Standard(Standard::Output) => write_whole(io::stdout().as_fd(), lines, stalled, torn),
-            Target::File { file, .. } => write_whole(file.as_fd(), lines, stalled, torn),
+            Target::Standard(Standard::Error) => write_whole(io::stderr().as_fd(), lines, progress, patience),
+            Target::Standard(Standard::Output) => {
+                write_whole(io::stdout().as_fd(), lines, progress, patience)
+            }
+            Target::File { file, .. } => write_whole(file.as_fd(), lines, progress, patience),
         }
     }
 }
@@ -106,19 +129,25 @@ fn explain(path: &Path, what: &str, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {what} the log file {}: {error}", path.display()))
 }
 
-fn write_whole(fd: BorrowedFd<'_>, lines: &[u8], stalled: &mut bool, torn: &mut bool) -> io::Result<()> {
-    if *torn {
-        write_rest(fd, b"\n", stalled)?;
-        *torn = false;
+fn write_whole(
+    fd: BorrowedFd<'_>,
+    lines: &[u8],
+    progress: &Progress,
+    patience: Patience,
+) -> Result<(), Unwritten> {
+    let Progress { stalled, torn } = progress;
+    if torn.load(Ordering::Relaxed) {
+        write_rest(fd, b"\n", stalled, patience).map_err(|error| Unwritten { error, written: 0 })?;
+        torn.store(false, Ordering::Relaxed);
     }
     let piece_max = if is_regular(fd) { usize::MAX } else { libc::PIPE_BUF };
     let mut written = 0;
     while written < lines.len() {
-        match write_rest(fd, first_lines(&lines[written..], piece_max), stalled) {
+        match write_rest(fd, first_lines(&lines[written..], piece_max), stalled, patience) {
             Ok(count) => written += count,
             Err(error) => {
-                *torn = written > 0 && lines[written - 1] != b'\n';
-                return Err(error);
+                torn.store(written > 0 && lines[written - 1] != b'\n', Ordering::Relaxed);
+                return Err(Unwritten { error, written });
             }
         }
     }
@@ -138,18 +167,27 @@ fn first_lines(lines: &[u8], bytes_max: usize) -> &[u8] {
     &lines[..end]
 }
 
-fn write_rest(fd: BorrowedFd<'_>, bytes: &[u8], stalled: &mut bool) -> io::Result<usize> {
+fn write_rest(
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    stalled: &AtomicBool,
+    patience: Patience,
+) -> io::Result<usize> {
     let mut attempts = 0;
     loop {
-        let patience = if *stalled { PollTimeout::ZERO } else { PollTimeout::from(STALLED_TIMEOUT) };
-        *stalled = match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], patience) {
-            Ok(0) => true,
-            Ok(_) => false,
+        let timeout = match patience {
+            Patience::Unlimited => PollTimeout::NONE,
+            Patience::Limited if stalled.load(Ordering::Relaxed) => PollTimeout::ZERO,
+            Patience::Limited => PollTimeout::from(STALLED_TIMEOUT),
+        };
+        let timed_out = match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout) {
+            Ok(ready) => ready == 0,
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };
-        *stalled |= attempts == ATTEMPTS_MAX;
-        if *stalled {
+        let gives_up = timed_out || attempts == ATTEMPTS_MAX;
+        stalled.store(gives_up, Ordering::Relaxed);
+        if gives_up {
             return Err(io::ErrorKind::TimedOut.into());
         }
         match nix::unistd::write(fd, bytes) {
@@ -175,12 +213,12 @@ mod tests {
         let path = directory.path().join("error.log");
         let moved = directory.path().join("error.log.1");
         std::fs::write(&path, "old\n").unwrap();
-        let mut output = Output::open(&Sink::File(path.clone()), Standard::Error).unwrap();
-        output.write_lines(b"one\n").unwrap();
+        let output = Output::open(&Sink::File(path.clone()), Standard::Error).unwrap();
+        output.write_lines(b"one\n", Patience::Limited).unwrap();
         std::fs::rename(&path, &moved).unwrap();
-        output.write_lines(b"two\n").unwrap();
-        output.reopen().unwrap();
-        output.write_lines(b"three\n").unwrap();
+        output.write_lines(b"two\n", Patience::Limited).unwrap();
+        let output = output.reopened().unwrap().unwrap();
+        output.write_lines(b"three\n", Patience::Limited).unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "old\none\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
         assert_eq!(
@@ -196,38 +234,39 @@ mod tests {
         let folder = directory.path().join("logs");
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("error.log");
-        let mut output = Output::open(&Sink::File(path), Standard::Error).unwrap();
+        let output = Output::open(&Sink::File(path), Standard::Error).unwrap();
         let moved = directory.path().join("moved");
         std::fs::rename(&folder, &moved).unwrap();
-        let error = output.reopen().unwrap_err().to_string();
+        let error = output.reopened().unwrap_err().to_string();
         assert!(error.starts_with("cannot open the log file "), "{error}");
-        output.write_lines(b"still here\n").unwrap();
+        output.write_lines(b"still here\n", Patience::Limited).unwrap();
         assert_eq!(std::fs::read_to_string(moved.join("error.log")).unwrap(), "still here\n");
     }
 
     #[test]
     fn a_full_device_is_an_error_and_no_panic() {
-        let mut output = Output::open(&Sink::File("/dev/full".into()), Standard::Error).unwrap();
-        assert_eq!(output.write_lines(b"lost\n").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let output = Output::open(&Sink::File("/dev/full".into()), Standard::Error).unwrap();
+        let unwritten = output.write_lines(b"lost\n", Patience::Unlimited).unwrap_err();
+        assert_eq!((unwritten.error.kind(), unwritten.written), (io::ErrorKind::StorageFull, 0));
     }
 
     #[test]
     fn a_reader_that_stands_still_is_given_up_and_found_again() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let (mut stalled, mut torn) = (false, false);
+        let progress = Progress::default();
         let block = [b'x'; 4096];
         let mut taken = 0;
         let error = loop {
-            match write_whole(writer.as_fd(), &block, &mut stalled, &mut torn) {
+            match write_whole(writer.as_fd(), &block, &progress, Patience::Limited) {
                 Ok(()) => taken += block.len(),
-                Err(error) => break error,
+                Err(unwritten) => break unwritten.error,
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(stalled, "the next record must not wait");
+        assert!(progress.stalled.load(Ordering::Relaxed), "the next record must not wait");
         reader.read_exact(&mut vec![0; taken]).unwrap();
-        write_whole(writer.as_fd(), b"back\n", &mut stalled, &mut torn).unwrap();
-        assert!(!stalled);
+        write_whole(writer.as_fd(), b"back\n", &progress, Patience::Limited).unwrap();
+        assert!(!progress.stalled.load(Ordering::Relaxed));
         let mut line = [0; 5];
         reader.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"back\n");
@@ -237,10 +276,11 @@ mod tests {
     fn a_long_batch_cannot_block_on_a_reader_that_stands_still() {
         let (_reader, writer) = io::pipe().unwrap();
         let batch = b"GET / 200\n".repeat(100_000);
-        let (mut stalled, mut torn) = (false, false);
-        let error = write_whole(writer.as_fd(), &batch, &mut stalled, &mut torn).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(stalled && !torn, "it stopped between two lines");
+        let progress = Progress::default();
+        let unwritten = write_whole(writer.as_fd(), &batch, &progress, Patience::Limited).unwrap_err();
+        assert_eq!(unwritten.error.kind(), io::ErrorKind::TimedOut);
+        assert!(unwritten.written > 0 && unwritten.written % 10 == 0, "it stopped between two lines");
+        assert!(progress.stalled.into_inner() && !progress.torn.into_inner());
     }
 
     #[test]
@@ -254,20 +294,21 @@ mod tests {
     #[test]
     fn a_torn_line_is_ended_before_the_next_one() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let (mut stalled, mut torn) = (false, true);
-        write_whole(writer.as_fd(), b"next\n", &mut stalled, &mut torn).unwrap();
+        let progress = Progress { torn: true.into(), ..Progress::default() };
+        write_whole(writer.as_fd(), b"next\n", &progress, Patience::Limited).unwrap();
         drop(writer);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "\nnext\n");
-        assert!(!torn);
+        assert!(!progress.torn.into_inner());
     }
 
     #[test]
     fn a_closed_reader_is_an_error() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let error = write_whole(writer.as_fd(), b"x\n", &mut false, &mut false).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let progress = Progress::default();
+        let unwritten = write_whole(writer.as_fd(), b"x\n", &progress, Patience::Limited).unwrap_err();
+        assert_eq!(unwritten.error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

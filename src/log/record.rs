@@ -29,6 +29,16 @@ pub(super) struct Line<'a> {
     pub(super) message: &'a str,
 }
 
+/// Lines that an application writes to `wsgi.errors`.
+pub(super) const WSGI_ERRORS: &str = "wsgi.errors";
+
+/// What Python begins a traceback with; chained ones begin with that of the cause.
+const TRACEBACKS: [&str; 2] =
+    ["\nTraceback (most recent call last):\n", "\n  + Exception Group Traceback (most recent call last):\n"];
+
+/// Longest id of a request, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
 #[derive(Serialize)]
 struct Json<'a> {
     time: &'a str,
@@ -41,7 +51,11 @@ struct Json<'a> {
     generation: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceback: Option<&'a str>,
 }
 
 /// Appends the record with its newline.
@@ -53,7 +67,24 @@ pub(super) fn render(line: &Line<'_>, format: LogFormat, colour: bool, out: &mut
     out.push('\n');
 }
 
+/// Every line of `wsgi.errors` is a record of its own, so that a search for a request's id finds them all.
 fn render_text(line: &Line<'_>, colour: bool, out: &mut String) {
+    let message = line.message.trim_end_matches('\n');
+    let (Some(WSGI_ERRORS), (Some(id), text)) = (line.target, about_request(line)) else {
+        render_prefix(line, colour, out);
+        return push_message(message, out);
+    };
+    for (index, part) in text.trim_end_matches('\n').split('\n').enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        render_prefix(line, colour, out);
+        out.extend(["[", id, "] "]);
+        push_message(part.trim_end_matches('\r'), out);
+    }
+}
+
+fn render_prefix(line: &Line<'_>, colour: bool, out: &mut String) {
     let Identity { role, pid, generation } = line.identity;
     let (on, off) = if colour { (colour_of(line.level), "\x1b[0m") } else { ("", "") };
     out.push_str(&format!("[{:.3} {on}{:<5}{off} ", line.time, line.level));
@@ -68,7 +99,34 @@ fn render_text(line: &Line<'_>, colour: bool, out: &mut String) {
         out.push_str(&format!(" gen={generation}"));
     }
     out.push_str("] ");
-    push_message(line.message.trim_end_matches('\n'), out);
+}
+
+/// The id of the request that the message is about, and the rest of the message.
+fn about_request<'a>(line: &Line<'a>) -> (Option<&'a str>, &'a str) {
+    let may_have_one = match line.identity.role {
+        Role::Worker(_) => line.target.is_none_or(|target| target == WSGI_ERRORS),
+        Role::Master | Role::Template | Role::Command => false,
+    };
+    let parts = line.message.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    match parts {
+        Some((id, rest)) if may_have_one && is_request_id(id) => (Some(id), rest),
+        Some(_) | None => (None, line.message),
+    }
+}
+
+fn is_request_id(text: &str) -> bool {
+    (1..=REQUEST_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The message, and the traceback at its end.
+fn split_traceback(message: &str) -> (&str, Option<&str>) {
+    let at = TRACEBACKS.iter().filter_map(|begin| message.find(begin)).min();
+    match at {
+        Some(at) => (&message[..at], Some(&message[at + 1..])),
+        // What an application prints to `wsgi.errors` in one piece.
+        None if TRACEBACKS.iter().any(|begin| message.starts_with(&begin[1..])) => ("", Some(message)),
+        None => (message, None),
+    }
 }
 
 fn render_json(line: &Line<'_>, out: &mut String) {
@@ -79,6 +137,8 @@ fn render_json(line: &Line<'_>, out: &mut String) {
         Role::Template => ("template", None),
         Role::Command => ("command", None),
     };
+    let (request_id, message) = about_request(line);
+    let (message, traceback) = split_traceback(message.trim_end_matches('\n'));
     let object = Json {
         time: &format!("{:.3}", line.time),
         level: line.level.as_str(),
@@ -87,7 +147,9 @@ fn render_json(line: &Line<'_>, out: &mut String) {
         pid,
         generation: (generation > 0).then_some(generation),
         target: line.target,
-        message: line.message,
+        request_id,
+        message,
+        traceback,
     };
     // Strings and numbers always serialise.
     push_json(&serde_json::to_string(&object).unwrap_or_default(), out);
@@ -166,5 +228,44 @@ mod tests {
         let text = rendered(Role::Command, 0, "x", LogFormat::Json, false);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(object.get("slot").is_none() && object.get("generation").is_none(), "{text}");
+    }
+
+    fn written(target: Option<&str>, message: &str, format: LogFormat) -> String {
+        let line = Line {
+            time: "2026-11-20T20:00:58.123987Z".parse().unwrap(),
+            level: Level::Error,
+            identity: Identity { role: Role::Worker(0), pid: 7, generation: 1 },
+            target,
+            message,
+        };
+        let mut out = String::new();
+        render(&line, format, false, &mut out);
+        out
+    }
+
+    fn object(target: Option<&str>, message: &str) -> serde_json::Value {
+        serde_json::from_str(&written(target, message, LogFormat::Json)).unwrap()
+    }
+
+    #[test]
+    fn json_has_the_request_and_the_traceback_apart() {
+        let trace = "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'x'";
+        let raised = object(None, &format!("[0af-9] GET /: the application raised KeyError: 'x'\n{trace}\n"));
+        assert_eq!(raised["request_id"], "0af-9");
+        assert_eq!(raised["message"], "GET /: the application raised KeyError: 'x'");
+        assert_eq!(raised["traceback"], trace);
+        let printed = object(Some(WSGI_ERRORS), &format!("[0af-9] {trace}"));
+        assert_eq!((&printed["message"], &printed["traceback"]), (&"".into(), &trace.into()));
+        let other = object(Some("mio::poll"), "[not-an-id] x");
+        assert_eq!((other.get("request_id"), &other["message"]), (None, &"[not-an-id] x".into()));
+        let plain = object(None, "[Errno 2] x");
+        assert_eq!((plain.get("request_id"), &plain["message"]), (None, &"[Errno 2] x".into()));
+    }
+
+    #[test]
+    fn every_line_of_wsgi_errors_names_its_request_in_text() {
+        let text = written(Some(WSGI_ERRORS), "[id] one\r\n  two", LogFormat::Text);
+        let prefix = "[2026-11-20T20:00:58.123Z ERROR worker/0 pid=7 gen=1] [id] ";
+        assert_eq!(text, format!("{prefix}one\n{prefix}  two\n"));
     }
 }

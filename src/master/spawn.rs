@@ -118,7 +118,7 @@ fn identify(order: &Order<'_>) {
     }
     if generation > 1 {
         if let Err(error) = logs::reconfigure(&order.settings.log) {
-            log::warn!("[log] stays as it was: {error}");
+            log::warn!("the settings of [log] stay as they were: {error}");
         }
     }
 }

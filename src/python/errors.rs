@@ -10,7 +10,8 @@ use crate::app::RequestId;
 /// Longest line kept in memory; what is longer is logged in pieces. As much as a pipe takes at once.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The stream of one request. Complete lines are logged at once, the rest by `flush` or at the end.
+/// The stream of one request. Complete lines are logged at once, those of one `write` together, the rest by `flush` or at the
+/// end.
 #[pyclass(frozen, module = "rwsgi", name = "Errors")]
 #[derive(Debug)]
 pub(super) struct Errors {
@@ -33,12 +34,22 @@ impl Errors {
     fn write(&self, text: &Bound<'_, PyString>) -> usize {
         let text = text.to_string_lossy();
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in text.split_inclusive('\n') {
-            line.push_str(piece);
-            if piece.ends_with('\n') || line.len() > LINE_BYTES_MAX {
+        let (complete, rest) = text.split_at(text.rfind('\n').map_or(0, |at| at + 1));
+        for piece in complete.split_inclusive('\n') {
+            if line.len() + piece.len() > LINE_BYTES_MAX && !line.is_empty() {
                 self.log(line.trim_end_matches(['\r', '\n']));
                 line.clear();
             }
+            line.push_str(piece);
+        }
+        if !complete.is_empty() {
+            self.log(line.trim_end_matches(['\r', '\n']));
+            line.clear();
+        }
+        line.push_str(rest);
+        if line.len() > LINE_BYTES_MAX {
+            self.log(&line);
+            line.clear();
         }
         text.chars().count()
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -47,13 +48,14 @@ impl fmt::Display for ExitStatus {
 }
 
 /// Forks. The child starts with every signal at its default disposition (`SIGPIPE` ignored), so that no handler of the
-/// parent can run in it. Only for a process with one thread: the child may then allocate and take locks.
+/// parent can run in it. Only for a process with one thread, apart from such whose locks [`at_fork`](super::at_fork) takes:
+/// the child may then allocate and take locks.
 ///
 /// # Errors
 /// `EAGAIN` or `ENOMEM`: no process can be made now.
 pub fn fork() -> io::Result<Fork> {
     let mask = signals::block_all()?;
-    // SAFETY: the caller has one thread (the documented condition), so no lock is held by a thread that the child lacks.
+    // SAFETY: no lock is held by a thread that the child lacks (the documented condition).
     let forked = unsafe { nix::unistd::fork() };
     match forked {
         Ok(ForkResult::Child) => {
@@ -234,8 +236,18 @@ pub fn reap() -> Option<(i32, ExitStatus)> {
     }
 }
 
-/// Ends the process at once: no destructors, no `atexit` handlers, no flushing.
+static BEFORE_EXIT: OnceLock<fn()> = OnceLock::new();
+
+/// Has `hook` called by [`exit_now`]. It must come to an end soon, whatever state the process is in. To be called once.
+pub fn before_exit(hook: fn()) {
+    BEFORE_EXIT.get_or_init(|| hook);
+}
+
+/// Ends the process at once, after the hook of [`before_exit`]: no destructors, no `atexit` handlers, no flushing.
 pub fn exit_now(code: i32) -> ! {
+    if let Some(hook) = BEFORE_EXIT.get() {
+        hook();
+    }
     // SAFETY: `_exit` has no preconditions and does not return.
     unsafe { libc::_exit(code) }
 }

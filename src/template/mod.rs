@@ -134,6 +134,10 @@ fn be_worker(
     drop((templates, scoreboard));
     sys::title::set(&format!("{}: worker {slot} gen {generation}", settings.server.process_name));
     logs::identify(logs::Role::Worker(slot), generation);
+    // The template is not told of rotations.
+    if let Err(error) = logs::reopen() {
+        log::warn!("the log file cannot be reopened: {error}; the old one stays in use");
+    }
     let Ok([channel, scoreboard]) = <[OwnedFd; 2]>::try_from(descriptors) else {
         log::error!("the master passed no channel and no scoreboard");
         return EXIT_SYSTEM;

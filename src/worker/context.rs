@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::app::{Body, Request, RequestId};
+use crate::app::{Body, Request};
 use crate::config::Settings;
 use crate::http::{Limits, RequestHead};
 use crate::ipc::Scoreboard;
@@ -18,7 +18,7 @@ use super::exchange::{Shared, WorkerExchange};
 use super::forecast::Forecast;
 use super::jobs::Jobs;
 use super::link::Link;
-use super::recycle;
+use super::request_id::RequestIds;
 
 /// Size of the one read buffer, in bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -173,25 +173,6 @@ impl Refusals {
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
-    }
-}
-
-/// Makes request ids: a random prefix for the worker, then a counter.
-#[derive(Debug)]
-pub(super) struct RequestIds {
-    prefix: u64,
-    count: u64,
-}
-
-impl RequestIds {
-    fn new() -> Self {
-        Self { prefix: recycle::random(), count: 0 }
-    }
-
-    /// The next id: 32 hexadecimal digits.
-    pub(super) fn next(&mut self) -> RequestId {
-        self.count += 1;
-        RequestId::numbered(self.prefix, self.count)
     }
 }
 

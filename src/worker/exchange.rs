@@ -23,7 +23,7 @@ use super::forecast::Kind;
 use super::link::{End, HIGH_WATER_BYTES, Link, Notifier, Record};
 use super::output::Segment;
 use super::reactor::Reactor;
-use super::spool;
+use super::{request_id, spool};
 
 /// Blocks of this size and more are shared with the application instead of being copied into the buffer.
 const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -302,7 +302,9 @@ impl WorkerExchange {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let is_head = self.link.request.head.method_kind() == Method::Head;
         let server = &self.shared.server;
-        http::error_response(status, server, &date, fields, is_head, true, &mut self.gathered);
+        let told = request_id::told(status, &self.link.request.id);
+        let fields: Vec<_> = fields.iter().copied().chain(told).collect();
+        http::error_response(status, server, &date, &fields, is_head, true, &mut self.gathered);
         self.end(false, status);
     }
 }

@@ -4,7 +4,7 @@
 //! `exchange` and `link` carry one request and its response between reactor and app thread; `pool` says which thread
 //! does what; `calls` says what each app thread works on, `watch` which of that takes too long, and the threads of `observer`
 //! and `overseer` do what the reactor must not wait for; `accept`, `check`, `recycle`, `socket`, `timers`, `output`, `spool`
-//! and `record` are what they are named for.
+//! `record` and `request_id` are what they are named for.
 //!
 //! Nothing here names Python, nor the master: see [`crate::app`] and [`crate::ipc`].
 
@@ -25,6 +25,7 @@ mod pool;
 mod reactor;
 mod record;
 mod recycle;
+mod request_id;
 mod socket;
 mod spool;
 mod sync;
@@ -205,6 +206,7 @@ fn serve(
             log::error!("a helper thread failed because of a bug in rwsgi; please report it");
         }
     }
+    crate::log::flush();
     result
 }
 

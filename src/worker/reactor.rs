@@ -165,9 +165,6 @@ impl Reactor {
         }
         // What is left at the end of the graceful timeout is cut.
         self.connections.clear();
-        if let Some(access) = &mut self.context.access {
-            access.flush();
-        }
         self.context.jobs.running()
     }
 
@@ -245,9 +242,6 @@ impl Reactor {
         self.acceptor.publish(self.connections.len());
         self.context.scoreboard.beat(self.context.time());
         self.context.scoreboard.gauge(self.connections.len(), self.context.jobs.waiting());
-        if let Some(access) = &mut self.context.access {
-            access.flush();
-        }
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use crate::app::Request;
+use crate::app::{Request, RequestId};
 use crate::http::{RequestHead, ResponseHead, Version};
 use crate::log::access::AccessLog;
 use crate::log::basic::basic_user;
@@ -63,26 +63,34 @@ pub(super) fn exchange_over(record: &Over<'_>, context: &mut Context) {
             record.status,
         );
     }
-    let Some(access) = &mut context.access else { return };
-    let line = Line {
+    let Some(access) = &context.access else { return };
+    Line {
         head: Some(&request.head),
         response: record.head,
         client: request.origin.client.or_else(|| ip_of(&request.endpoint)),
         status: record.status,
         body_bytes: record.body_bytes,
         duration,
+        queue_wait: record.queued,
         id: request.id.as_str(),
-    };
-    line.record(access);
+    }
+    .record(access);
 }
 
 /// A request was answered by the server itself.
-pub(super) fn rejected(status: u16, head: Option<&RequestHead>, endpoint: &Endpoint, context: &mut Context) {
+pub(super) fn rejected(
+    status: u16,
+    head: Option<&RequestHead>,
+    endpoint: &Endpoint,
+    id: &RequestId,
+    context: &mut Context,
+) {
     let duration = Duration::ZERO;
     context.scoreboard.count_rejection(status);
-    let Some(access) = &mut context.access else { return };
+    let Some(access) = &context.access else { return };
     let client = ip_of(endpoint);
-    Line { head, response: None, client, status, body_bytes: 0, duration, id: "-" }.record(access);
+    Line { head, response: None, client, status, body_bytes: 0, duration, queue_wait: None, id: id.as_str() }
+        .record(access);
 }
 
 struct Line<'a> {
@@ -92,16 +100,16 @@ struct Line<'a> {
     status: u16,
     body_bytes: u64,
     duration: Duration,
+    queue_wait: Option<Duration>,
     id: &'a str,
 }
 
 impl Line<'_> {
-    fn record(&self, access: &mut AccessLog) {
+    fn record(&self, access: &AccessLog) {
         let path = self.head.map_or(&b"-"[..], RequestHead::path);
         if !access.wants(path) {
             return;
         }
-        let remote = self.client.map(|client| client.to_string()).unwrap_or_default();
         let authorization = self.head.and_then(|head| head.field("authorization"));
         let user = authorization.and_then(basic_user).unwrap_or_default();
         let protocol = match self.head.map(RequestHead::version) {
@@ -110,7 +118,7 @@ impl Line<'_> {
             None => "-",
         };
         access.record(&Entry {
-            remote_address: &remote,
+            remote_address: self.client,
             user: &user,
             time: SystemTime::now().checked_sub(self.duration).unwrap_or(SystemTime::UNIX_EPOCH),
             method: self.head.map_or(b"-", RequestHead::method),
@@ -119,9 +127,10 @@ impl Line<'_> {
             status: self.status,
             body_bytes: self.body_bytes,
             duration: self.duration,
+            queue_wait: self.queue_wait,
             request_id: self.id,
-            request_field: &|name| self.head.and_then(|head| head.field(name)).map(<[u8]>::to_vec),
-            response_field: &|name| self.response.and_then(|head| head.field(name)).map(<[u8]>::to_vec),
+            request_field: &|name| self.head.and_then(|head| head.field(name)),
+            response_field: &|name| self.response.and_then(|head| head.field(name)),
         });
     }
 }

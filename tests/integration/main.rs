@@ -34,6 +34,8 @@ mod frameworks;
 mod hostile;
 mod http;
 mod metrics;
+mod log_pressure;
+mod logs;
 mod nginx;
 mod pep3333;
 mod proxy;

@@ -12,7 +12,7 @@ use crate::http::{Method, RequestHead, error_response};
 
 use super::super::context::Context;
 use super::super::output::Segment;
-use super::super::record;
+use super::super::{record, request_id};
 use super::{Connection, Phase, Read, Step};
 
 /// How long a client that was answered is listened to for its end. nginx has 5 s (`lingering_timeout`).
@@ -27,17 +27,21 @@ impl Connection {
         head: Option<RequestHead>,
         context: &mut Context,
     ) -> Step {
-        log::debug!("answered {status} to {:?}: {reason}", self.endpoint.peer);
+        let id = context.ids.identify(head.as_ref(), &self.endpoint);
+        // The others are the client's own doing.
+        let level = if matches!(status, 500 | 507) { log::Level::Warn } else { log::Level::Debug };
+        log::log!(level, "[{id}] answered {status} to {:?}: {reason}", self.endpoint.peer);
         context.refusals.count(reason);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let is_head = head.as_ref().is_some_and(|head| head.method_kind() == Method::Head);
         let mut answer = Vec::new();
-        error_response(status, &context.shared.server, &date, &[], is_head, true, &mut answer);
+        let told = request_id::told(status, &id);
+        error_response(status, &context.shared.server, &date, told.as_slice(), is_head, true, &mut answer);
         if self.output.is_empty() {
             self.write_progress_at = context.now;
         }
         self.output.push(Segment::Memory(Bytes::from(answer)));
-        record::rejected(status, head.as_ref(), &self.endpoint, context);
+        record::rejected(status, head.as_ref(), &self.endpoint, &id, context);
         self.phase = Phase::Farewell { linger: true };
         Step::Again
     }

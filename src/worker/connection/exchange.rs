@@ -16,6 +16,7 @@ use super::super::forecast::Kind;
 use super::super::link::{End, Link, Record};
 use super::super::output::{Output, Segment};
 use super::super::record::{self, Over};
+use super::super::request_id;
 use super::body::Pace;
 use super::deadline::queue_limit;
 use super::head::Opening;
@@ -86,7 +87,7 @@ impl Connection {
 
     fn exchange(&self, opening: Opening, context: &mut Context) -> Box<WorkerExchange> {
         let Opening { head, origin, received_at } = opening;
-        let id = context.ids.next();
+        let id = context.ids.identify(Some(&head), &self.endpoint);
         let endpoint = Arc::clone(&self.endpoint);
         context.exchange(Request { head, endpoint, origin, id, received_at }, self.token)
     }
@@ -317,7 +318,8 @@ impl Connection {
             let date = httpdate::fmt_http_date(SystemTime::now());
             let is_head = request.head.method_kind() == Method::Head;
             let mut answer = Vec::new();
-            error_response(504, &context.shared.server, &date, &[], is_head, true, &mut answer);
+            let told = request_id::told(504, &request.id);
+            error_response(504, &context.shared.server, &date, told.as_slice(), is_head, true, &mut answer);
             if self.output.is_empty() {
                 self.write_progress_at = context.now;
             }

@@ -1,0 +1,54 @@
+//! What is done around every fork of this process, whoever forks it: this program, the application (`os.fork`,
+//! `multiprocessing`) or a library (`pthread_atfork(3)`). A file of its own, since locks that must not be held by a thread
+//! which the child lacks are taken here.
+//!
+//! Not called for `vfork` and the raw `clone`: their children run nothing of ours before they become another program or end.
+
+use std::io;
+use std::sync::OnceLock;
+
+/// What is called on the thread that forks.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks {
+    /// Before the fork.
+    pub prepare: fn(),
+    /// After it, in the process that forked.
+    pub parent: fn(),
+    /// After it, in the new process.
+    pub child: fn(),
+}
+
+static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+/// Has `hooks` called around every fork from now on. To be called once; later calls change nothing.
+///
+/// # Errors
+/// Out of memory.
+pub fn register(hooks: Hooks) -> io::Result<()> {
+    if HOOKS.set(hooks).is_err() {
+        return Ok(());
+    }
+    // SAFETY: the handlers live as long as the program.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+extern "C" fn prepare() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.prepare)();
+    }
+}
+
+extern "C" fn parent() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.parent)();
+    }
+}
+
+extern "C" fn child() {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.child)();
+    }
+}
