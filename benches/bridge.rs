@@ -148,8 +148,14 @@ fn exchange(head: &str, number: u64) -> Result<Sink, Box<dyn Error>> {
     let address = |port| Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let head = HeadParser::new().parse(&mut BytesMut::from(head), &LIMITS);
     let head = head.ok().flatten().ok_or("no complete head")?;
-    let origin =
-        Origin { scheme: Scheme::Http, client: None, client_port: None, host: None, port: None, prefix: None };
+    let origin = Origin {
+        scheme: Scheme::Http,
+        client: None,
+        client_port: None,
+        host: None,
+        port: None,
+        prefix: None,
+    };
     Ok(Sink {
         request: Request {
             head,

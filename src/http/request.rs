@@ -159,6 +159,13 @@ impl RequestHead {
         self.fields.iter().map(|field| (field.name.slice(&self.bytes), field.value.slice(&self.bytes)))
     }
 
+    /// The field lines as received. Heads of which these are equal have equal fields.
+    #[must_use]
+    pub fn fields_bytes(&self) -> &[u8] {
+        let line_length = memchr::memchr(b'\n', &self.bytes).map_or(0, |end| end + 1);
+        &self.bytes[line_length..]
+    }
+
     /// The first field of that name (given in lower case).
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {
