@@ -47,7 +47,7 @@ impl<'py> Targets<'py> {
         }
         let place = &mut self.0[place_of(target)];
         match place {
-            Some((bytes, line)) if *bytes == target => return Ok(line.clone()),
+            Some((bytes, line)) if *bytes == target => Ok(line.clone()),
             Some((bytes, kept)) => {
                 *kept = line(py, request, mount)?;
                 bytes.clear();

@@ -31,16 +31,39 @@ pub(super) fn set_default<'py>(
 
 /// The bytes that a native string stands for; `None` if a character is no byte.
 pub(super) fn latin1_bytes<'a>(string: &'a Bound<'_, PyString>) -> Option<Cow<'a, [u8]>> {
+    if let Some(bytes) = ascii(string) {
+        return Some(Cow::Borrowed(bytes));
+    }
     // Lone surrogates have no UTF-8 form; they are not latin-1 either.
     let text = string.to_str().ok()?;
-    // As many characters as bytes of UTF-8: all of them are ASCII.
-    // SAFETY: a string that is alive.
-    let characters = unsafe { ffi::PyUnicode_GetLength(string.as_ptr()) };
-    if usize::try_from(characters) == Ok(text.len()) {
+    if text.is_ascii() {
         return Some(Cow::Borrowed(text.as_bytes()));
     }
     text.chars()
         .map(|character| u8::try_from(u32::from(character)).ok())
         .collect::<Option<Vec<u8>>>()
         .map(Cow::Owned)
+}
+
+/// The bytes of a string that is kept as ASCII, where they lie. Strings of subclasses are kept otherwise.
+#[cfg(not(Py_3_14))]
+fn ascii<'a>(string: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    // SAFETY: a string that is alive.
+    let is_ascii = unsafe { ffi::PyUnicode_IS_COMPACT_ASCII(string.as_ptr()) } != 0;
+    if !is_ascii {
+        return None;
+    }
+    // SAFETY: a string that is alive.
+    let length = unsafe { ffi::PyUnicode_GET_LENGTH(string.as_ptr()) };
+    // SAFETY: a string that is alive.
+    let data = unsafe { ffi::PyUnicode_DATA(string.as_ptr()) };
+    let length = usize::try_from(length).ok()?;
+    // SAFETY: a string does not change; each of its characters is a byte, and it lives as long as it is borrowed.
+    Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) })
+}
+
+/// Where that cannot be seen from outside, the way of all other strings is taken.
+#[cfg(Py_3_14)]
+fn ascii<'a>(_: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    None
 }
