@@ -3,6 +3,8 @@
 
 fn main() {
     println!("cargo:rerun-if-env-changed=PYO3_PYTHON");
+    // `Py_GIL_DISABLED`, for the values that the interpreter lock guards.
+    pyo3_build_config::use_pyo3_cfgs();
     let python = pyo3_build_config::get();
     if let Some(directory) = python.lib_dir() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{directory}");

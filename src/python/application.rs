@@ -14,7 +14,8 @@ use crate::config::Settings;
 use crate::sys::process::Fork;
 
 use super::crash::CrashLog;
-use super::environ::{Constants, FieldNames};
+use super::environ::{Constants, Environs};
+use super::objects::Lasting;
 use super::overseer::{Entry, Registry};
 use super::{fork, hooks, interpreter, load, respond};
 
@@ -87,7 +88,8 @@ impl Application for PythonApplication {
                 log::warn!("the Python thread cannot be named {thread_name}: {error}");
             }
             let entry = self.registry.enter(py);
-            body(&mut AttachedThread { py, application: self, entry, names: FieldNames::default() });
+            let environs = Environs::new(py, &self.constants);
+            body(&mut AttachedThread { py, application: self, entry, environs, lasting: Lasting::default() });
         });
     }
 
@@ -160,14 +162,14 @@ struct AttachedThread<'a, 'py> {
     py: Python<'py>,
     application: &'a PythonApplication,
     entry: Entry<'a>,
-    names: FieldNames,
+    environs: Environs<'a, 'py>,
+    lasting: Lasting<'py>,
 }
 
 impl Attached for AttachedThread<'_, '_> {
     fn call(&mut self, exchange: &mut dyn Exchange) -> AfterCall {
-        let application = self.application;
-        let callable = application.callable.bind(self.py);
-        respond::call(self.py, callable, &application.constants, &mut self.names, &self.entry, exchange)
+        let callable = self.application.callable.bind(self.py);
+        respond::call(callable, &mut self.environs, &mut self.lasting, &self.entry, exchange)
     }
 
     fn detached(&mut self, wait: &mut dyn FnMut()) {

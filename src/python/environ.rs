@@ -1,30 +1,32 @@
 //! The `environ` dictionary of one request (PEP 3333, "environ Variables"; CGI, RFC 3875 §4.1).
 //!
-//! What is the same for all requests is made once ([`Constants`]); the names of header fields are kept by
-//! each thread ([`FieldNames`]).
+//! Each thread has dictionaries to copy ([`Template`]): one without header fields, and one for each header section that it
+//! has seen twice lately, because clients say the same with every request. A template is as the last request has left it:
+//! of the variables that any request may change, those that differ are set before it is copied. What belongs to one request
+//! alone is set in the copy.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::app::{Address, Body, Disconnection, Identity, Request, Scheme, mount_split, percent_decode};
+use crate::app::{Body, Identity, Request, Scheme};
 use crate::config;
 use crate::http::{RequestBodyLength, Target, Version};
 
-use super::errors::Errors;
+use super::ends::Ends;
+use super::fields::Fields;
 use super::file_wrapper::FileWrapper;
-use super::input::Input;
+use super::objects::Objects;
+use super::targets::Targets;
 use super::text::latin1;
 
-/// Most field names that a thread remembers: clients choose them, so they must not fill the memory. Several times
-/// as many as browsers and proxies use.
-const FIELD_NAMES_MAX: usize = 256;
+/// Most header sections that a thread remembers: those of the clients that it serves by turns, where they are alike.
+const SECTIONS_MAX: usize = 16;
+
+/// Longest header section that is remembered, in bytes: a few times that of a browser with its cookies.
+const SECTION_BYTES_MAX: usize = 4096;
 
 /// `SERVER_SOFTWARE`
 const SERVER_SOFTWARE: &str = concat!("rwsgi/", env!("CARGO_PKG_VERSION"));
@@ -64,30 +66,6 @@ impl Constants {
     }
 }
 
-/// `environ["rwsgi.client_disconnected"]`: tells whether the client is still there.
-#[pyclass(frozen, module = "rwsgi", name = "ClientDisconnected")]
-#[derive(Debug)]
-pub(super) struct ClientDisconnected(Arc<dyn Disconnection>);
-
-#[pymethods]
-impl ClientDisconnected {
-    fn __call__(&self) -> bool {
-        self.0.is_disconnected()
-    }
-}
-
-/// The objects of one request that go into its environ.
-#[derive(Debug)]
-pub(super) struct Objects<'a, 'py> {
-    pub(super) input: &'a Bound<'py, Input>,
-    pub(super) errors: &'a Bound<'py, Errors>,
-    pub(super) disconnection: Arc<dyn Disconnection>,
-    /// Length of the body where it is complete.
-    pub(super) body_length: Option<u64>,
-    /// When the application is to be done, on the clock of `time.monotonic()`.
-    pub(super) deadline: Option<Duration>,
-}
-
 /// Length of a body that has arrived completely.
 pub(super) fn complete_length(body: &Body) -> Option<u64> {
     match body {
@@ -97,159 +75,246 @@ pub(super) fn complete_length(body: &Body) -> Option<u64> {
     }
 }
 
-/// Makes the environ of a request.
-pub(super) fn environ<'py>(
-    py: Python<'py>,
-    constants: &Constants,
-    names: &mut FieldNames,
-    request: &Request,
-    objects: Objects<'_, 'py>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let environ = constants.base.bind(py).copy()?;
-    set_request_line(&environ, request, &constants.mount)?;
-    set_ends(&environ, request)?;
-    set_fields(&environ, names, request, objects.body_length)?;
-    let scheme = match request.origin.scheme {
-        Scheme::Http => intern!(py, "http"),
-        Scheme::Https => intern!(py, "https"),
-    };
-    environ.set_item(intern!(py, "wsgi.url_scheme"), scheme)?;
-    if request.origin.scheme == Scheme::Https {
-        // PEP 3333, "environ Variables": as Apache has it.
-        environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
-    }
-    environ.set_item(intern!(py, "wsgi.input"), objects.input)?;
-    environ.set_item(intern!(py, "wsgi.errors"), objects.errors)?;
-    environ.set_item(intern!(py, "rwsgi.request_id"), request.id.as_str())?;
-    let disconnected = Bound::new(py, ClientDisconnected(objects.disconnection))?;
-    environ.set_item(intern!(py, "rwsgi.client_disconnected"), disconnected)?;
-    if let Some(deadline) = objects.deadline {
-        environ.set_item(intern!(py, "rwsgi.deadline"), deadline.as_secs_f64())?;
-    }
-    Ok(environ)
+/// The variables that every request sets, and the last of them that only some have.
+const VARIABLES: [&str; 12] = [
+    "REQUEST_METHOD",
+    "SERVER_PROTOCOL",
+    "RAW_URI",
+    "REQUEST_URI",
+    "QUERY_STRING",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "REMOTE_ADDR",
+    "wsgi.url_scheme",
+    "REMOTE_PORT",
+];
+
+/// The values of [`VARIABLES`].
+type Values<'py> = [Option<Bound<'py, PyString>>; VARIABLES.len()];
+
+/// Which of the variables there are that not every request has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    has_remote_port: bool,
+    is_https: bool,
 }
 
-fn set_request_line(environ: &Bound<'_, PyDict>, request: &Request, mount: &str) -> PyResult<()> {
-    let py = environ.py();
-    let head = &request.head;
-    environ.set_item(intern!(py, "REQUEST_METHOD"), latin1(py, head.method())?)?;
-    let target = latin1(py, head.target())?;
-    environ.set_item(intern!(py, "RAW_URI"), &target)?;
-    environ.set_item(intern!(py, "REQUEST_URI"), &target)?;
-    environ.set_item(intern!(py, "QUERY_STRING"), latin1(py, head.query())?)?;
-    let protocol = match head.version() {
-        Version::Http10 => intern!(py, "HTTP/1.0"),
-        Version::Http11 => intern!(py, "HTTP/1.1"),
-    };
-    environ.set_item(intern!(py, "SERVER_PROTOCOL"), protocol)?;
-
-    let (script, rest) = if head.target_form() == Target::Asterisk {
-        (&b""[..], &b""[..])
-    } else {
-        // The worker has answered 404 already to what is outside the mount.
-        mount_split(head.path(), mount).unwrap_or((b"", head.path()))
-    };
-    let mut script = percent_decode(script);
-    if let Some(prefix) = &request.origin.prefix {
-        let prefix = prefix.trim_end_matches('/').as_bytes();
-        script = Cow::Owned([&percent_decode(prefix), &script[..]].concat());
-    }
-    let mut path = percent_decode(rest);
-    if path.is_empty() && script.is_empty() && head.target_form() != Target::Asterisk {
-        path = Cow::Borrowed(b"/");
-    }
-    environ.set_item(intern!(py, "SCRIPT_NAME"), latin1(py, &script)?)?;
-    environ.set_item(intern!(py, "PATH_INFO"), latin1(py, &path)?)
+/// A dictionary to copy.
+#[derive(Debug)]
+struct Template<'py> {
+    dict: Bound<'py, PyDict>,
+    /// What it holds.
+    values: Values<'py>,
 }
 
-/// The two ends: `SERVER_NAME`, `SERVER_PORT`, `REMOTE_ADDR`, `REMOTE_PORT`.
-fn set_ends(environ: &Bound<'_, PyDict>, request: &Request) -> PyResult<()> {
-    let py = environ.py();
-    let (name, port) = server(request);
-    environ.set_item(intern!(py, "SERVER_NAME"), latin1(py, name.as_bytes())?)?;
-    environ.set_item(intern!(py, "SERVER_PORT"), port)?;
-
-    let origin = &request.origin;
-    let (peer, peer_port) = match &request.endpoint.peer {
-        Address::Tcp(address) => (Some(address.ip()), Some(address.port())),
-        Address::Unix(_) => (None, None),
-    };
-    let address = origin.client.or(peer).map(|address| address.to_canonical().to_string());
-    environ.set_item(intern!(py, "REMOTE_ADDR"), address.unwrap_or_default())?;
-    // The port of the peer says nothing about a client that a proxy named.
-    let port = if origin.client.is_some() { origin.client_port } else { peer_port };
-    if let Some(port) = port {
-        environ.set_item(intern!(py, "REMOTE_PORT"), port.to_string())?;
+impl<'py> Template<'py> {
+    /// The environ without header fields.
+    fn base(py: Python<'py>, constants: &Constants, shape: Shape) -> PyResult<Self> {
+        let dict = constants.base.bind(py).copy()?;
+        for (index, name) in VARIABLES.iter().enumerate() {
+            if index + 1 < VARIABLES.len() || shape.has_remote_port {
+                dict.set_item(name, py.None())?;
+            }
+        }
+        if shape.is_https {
+            // PEP 3333, "environ Variables": as Apache has it.
+            dict.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
+        }
+        // Room for what is set in the copy.
+        dict.set_item(intern!(py, "wsgi.input"), py.None())?;
+        dict.set_item(intern!(py, "wsgi.errors"), py.None())?;
+        dict.set_item(intern!(py, "rwsgi.request_id"), py.None())?;
+        dict.set_item(intern!(py, "rwsgi.client_disconnected"), py.None())?;
+        Ok(Self { dict, values: Values::default() })
     }
-    Ok(())
-}
 
-fn server(request: &Request) -> (String, String) {
-    let origin = &request.origin;
-    let (name, port) = match &request.endpoint.local {
-        Address::Tcp(address) => {
-            let name = match address.ip().to_canonical() {
-                IpAddr::V4(address) => address.to_string(),
-                // RFC 3875 §4.1.14: in brackets.
-                IpAddr::V6(address) => format!("[{address}]"),
+    fn adjust(&mut self, names: &[Bound<'py, PyString>], values: Values<'py>) -> PyResult<()> {
+        for ((held, value), name) in self.values.iter_mut().zip(values).zip(names) {
+            let is_same = match (&*held, &value) {
+                (Some(held), Some(value)) => held.is(value),
+                (None, _) | (_, None) => false,
             };
-            (name, Some(address.port().to_string()))
+            if let (false, Some(value)) = (is_same, value) {
+                self.dict.set_item(name, &value)?;
+                *held = Some(value);
+            }
         }
-        Address::Unix(_) => {
-            let host = origin.host.as_deref().map(str::as_bytes).or_else(|| request.head.host());
-            split_host(host.unwrap_or_default())
-        }
-    };
-    let name = if name.is_empty() { "localhost".to_owned() } else { name };
-    let default = match origin.scheme {
-        Scheme::Http => "80",
-        Scheme::Https => "443",
-    };
-    let port = origin.port.map(|port| port.to_string()).or(port).unwrap_or_else(|| default.to_owned());
-    (name, port)
-}
-
-/// Splits `name:port`, `[v6]:port` or a name alone.
-fn split_host(host: &[u8]) -> (String, Option<String>) {
-    let host: String = host.iter().copied().map(char::from).collect();
-    match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => {
-            (name.to_owned(), Some(port.to_owned()).filter(|port| !port.is_empty()))
-        }
-        Some(_) | None => (host, None),
+        Ok(())
     }
 }
 
-/// The header fields: `CONTENT_TYPE`, `CONTENT_LENGTH` and `HTTP_*` (RFC 3875 §4.1.18).
-fn set_fields(
+/// A header section that was seen.
+#[derive(Debug)]
+struct Section<'py> {
+    bytes: Vec<u8>,
+    shape: Shape,
+    /// Made when it is seen again.
+    template: Option<Template<'py>>,
+}
+
+/// What a thread makes environs from.
+pub(super) struct Environs<'a, 'py> {
+    py: Python<'py>,
+    constants: &'a Constants,
+    names: Vec<Bound<'py, PyString>>,
+    bases: Vec<(Shape, Template<'py>)>,
+    sections: Vec<Section<'py>>,
+    /// The section that gives way to the next.
+    oldest: usize,
+    targets: Targets<'py>,
+    ends: Ends<'py>,
+    fields: Fields<'py>,
+}
+
+impl<'a, 'py> Environs<'a, 'py> {
+    pub(super) fn new(py: Python<'py>, constants: &'a Constants) -> Self {
+        Self {
+            py,
+            constants,
+            names: VARIABLES.iter().map(|name| PyString::intern(py, name)).collect(),
+            bases: Vec::new(),
+            sections: Vec::new(),
+            oldest: 0,
+            targets: Targets::default(),
+            ends: Ends::default(),
+            fields: Fields::default(),
+        }
+    }
+
+    /// Makes the environ of a request. `body_length` is the length of the body where it is complete; `deadline` is when the
+    /// application is to be done, on the clock of `time.monotonic()`.
+    pub(super) fn environ(
+        &mut self,
+        request: &Request,
+        objects: &Objects<'py>,
+        body_length: Option<u64>,
+        deadline: Option<Duration>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let py = self.py;
+        let environ = self.of_fields(request)?;
+        set_overruled_fields(&environ, request, body_length)?;
+        environ.set_item(intern!(py, "wsgi.input"), &objects.input)?;
+        environ.set_item(intern!(py, "wsgi.errors"), &objects.errors)?;
+        environ.set_item(intern!(py, "rwsgi.request_id"), latin1(py, request.id.as_str().as_bytes())?)?;
+        environ.set_item(intern!(py, "rwsgi.client_disconnected"), &objects.disconnected)?;
+        if let Some(deadline) = deadline {
+            environ.set_item(intern!(py, "rwsgi.deadline"), deadline.as_secs_f64())?;
+        }
+        Ok(environ)
+    }
+
+    /// The environ with request line, ends and header fields.
+    fn of_fields(&mut self, request: &Request) -> PyResult<Bound<'py, PyDict>> {
+        let values = self.values(request)?;
+        let shape = Shape {
+            has_remote_port: values.last().is_some_and(Option::is_some),
+            is_https: request.origin.scheme == Scheme::Https,
+        };
+        let bytes = request.head.fields_bytes();
+        let is_same = |section: &Section<'py>| section.bytes == bytes && section.shape == shape;
+        let Some(index) = self.sections.iter().position(is_same) else {
+            self.remember(bytes, shape);
+            let environ = self.without_fields(shape, values)?;
+            self.fields.set(&environ, request)?;
+            return Ok(environ);
+        };
+        if let Some(template) = &mut self.sections[index].template {
+            template.adjust(&self.names, values)?;
+            return template.dict.copy();
+        }
+        let dict = self.without_fields(shape, values.clone())?;
+        self.fields.set(&dict, request)?;
+        let environ = dict.copy()?;
+        self.sections[index].template = Some(Template { dict, values });
+        Ok(environ)
+    }
+
+    fn without_fields(&mut self, shape: Shape, values: Values<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let index = match self.bases.iter().position(|(other, _)| *other == shape) {
+            Some(index) => index,
+            None => {
+                self.bases.push((shape, Template::base(self.py, self.constants, shape)?));
+                self.bases.len() - 1
+            }
+        };
+        let (_, base) = &mut self.bases[index];
+        base.adjust(&self.names, values)?;
+        base.dict.copy()
+    }
+
+    fn remember(&mut self, bytes: &[u8], shape: Shape) {
+        if bytes.len() > SECTION_BYTES_MAX {
+            return;
+        }
+        if self.sections.len() < SECTIONS_MAX {
+            self.sections.push(Section { bytes: bytes.to_vec(), shape, template: None });
+            return;
+        }
+        let section = &mut self.sections[self.oldest];
+        self.oldest = (self.oldest + 1) % SECTIONS_MAX;
+        section.bytes.clear();
+        section.bytes.extend_from_slice(bytes);
+        section.shape = shape;
+        section.template = None;
+    }
+
+    /// The values of [`VARIABLES`], in their order.
+    fn values(&mut self, request: &Request) -> PyResult<Values<'py>> {
+        let py = self.py;
+        let head = &request.head;
+        let method = match head.method() {
+            b"GET" => intern!(py, "GET").clone(),
+            b"POST" => intern!(py, "POST").clone(),
+            b"HEAD" => intern!(py, "HEAD").clone(),
+            b"PUT" => intern!(py, "PUT").clone(),
+            b"PATCH" => intern!(py, "PATCH").clone(),
+            b"DELETE" => intern!(py, "DELETE").clone(),
+            b"OPTIONS" => intern!(py, "OPTIONS").clone(),
+            other => latin1(py, other)?,
+        };
+        let protocol = match head.version() {
+            Version::Http10 => intern!(py, "HTTP/1.0"),
+            Version::Http11 => intern!(py, "HTTP/1.1"),
+        };
+        let scheme = match request.origin.scheme {
+            Scheme::Http => intern!(py, "http"),
+            Scheme::Https => intern!(py, "https"),
+        };
+        let target = self.targets.of(py, request, &self.constants.mount)?;
+        let server = self.ends.server(py, request)?;
+        let (address, port) = self.ends.client(py, request)?;
+        Ok([
+            Some(method),
+            Some(protocol.clone()),
+            Some(target.raw.clone()),
+            Some(target.raw),
+            Some(target.query),
+            Some(target.script),
+            Some(target.path),
+            Some(server.name),
+            Some(server.port),
+            Some(address),
+            Some(scheme.clone()),
+            port,
+        ])
+    }
+}
+
+/// The variables of header fields that something else has a say in.
+fn set_overruled_fields(
     environ: &Bound<'_, PyDict>,
-    names: &mut FieldNames,
     request: &Request,
     body_length: Option<u64>,
 ) -> PyResult<()> {
     let py = environ.py();
     let head = &request.head;
-    let host = intern!(py, "HTTP_HOST");
-    let mut fields: Vec<(Py<PyString>, Cow<'_, [u8]>)> = Vec::with_capacity(16);
-    for (name, value) in head.fields() {
-        let name = names.variable(py, name);
-        match fields.iter_mut().find(|(other, _)| other.is(&name)) {
-            None => fields.push((name, Cow::Borrowed(value))),
-            Some((_, joined)) => {
-                // RFC 9110 §5.3: a list; RFC 9113 §8.2.3 has the separator of cookies.
-                let separator = if name.is(intern!(py, "HTTP_COOKIE")) { &b"; "[..] } else { b"," };
-                *joined = Cow::Owned([joined, separator, value].concat());
-            }
-        }
-    }
-    for (name, value) in fields {
-        environ.set_item(name, latin1(py, &value)?)?;
-    }
     if let Some(named) = &request.origin.host {
-        environ.set_item(host, latin1(py, named.as_bytes())?)?;
+        environ.set_item(intern!(py, "HTTP_HOST"), latin1(py, named.as_bytes())?)?;
     } else if head.target_form() == Target::Absolute {
         // RFC 9112 §3.2.2: the target's authority counts, not the Host field.
-        environ.set_item(host, latin1(py, head.host().unwrap_or_default())?)?;
+        environ.set_item(intern!(py, "HTTP_HOST"), latin1(py, head.host().unwrap_or_default())?)?;
     }
     if let (RequestBodyLength::Chunked, Some(length)) = (head.body_length(), body_length) {
         // The body was decoded: its coding is of no concern any more, and its length is known.
@@ -260,59 +325,4 @@ fn set_fields(
         }
     }
     Ok(())
-}
-
-/// Names of header fields, as received, and the variables that they become.
-#[derive(Debug, Default)]
-pub(super) struct FieldNames(HashMap<Box<[u8]>, Py<PyString>>);
-
-impl FieldNames {
-    /// The variable of a field. One object for one variable, so that they can be compared by identity.
-    fn variable(&mut self, py: Python<'_>, name: &[u8]) -> Py<PyString> {
-        if let Some(variable) = self.0.get(name) {
-            return variable.clone_ref(py);
-        }
-        let variable = PyString::intern(py, &variable_of(name)).unbind();
-        if self.0.len() < FIELD_NAMES_MAX {
-            self.0.insert(name.into(), variable.clone_ref(py));
-        }
-        variable
-    }
-}
-
-/// `Accept-Language` is `HTTP_ACCEPT_LANGUAGE`; the two of CGI have no prefix.
-fn variable_of(name: &[u8]) -> String {
-    let upper = |byte: &u8| if *byte == b'-' { '_' } else { char::from(byte.to_ascii_uppercase()) };
-    let variable: String = name.iter().map(upper).collect();
-    match variable.as_str() {
-        "CONTENT_TYPE" | "CONTENT_LENGTH" => variable,
-        _ => format!("HTTP_{variable}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{split_host, variable_of};
-
-    #[test]
-    fn field_names_become_variables() {
-        assert_eq!(variable_of(b"Accept-Language"), "HTTP_ACCEPT_LANGUAGE");
-        assert_eq!(variable_of(b"content-type"), "CONTENT_TYPE");
-        assert_eq!(variable_of(b"Content-LENGTH"), "CONTENT_LENGTH");
-        assert_eq!(variable_of(b"Content-Encoding"), "HTTP_CONTENT_ENCODING");
-    }
-
-    #[test]
-    fn hosts_are_split() {
-        for (host, name, port) in [
-            ("example.org", "example.org", None),
-            ("example.org:81", "example.org", Some("81")),
-            ("example.org:", "example.org", None),
-            ("[::1]", "[::1]", None),
-            ("[::1]:81", "[::1]", Some("81")),
-            ("", "", None),
-        ] {
-            assert_eq!(split_host(host.as_bytes()), (name.to_owned(), port.map(str::to_owned)), "{host}");
-        }
-    }
 }

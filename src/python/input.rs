@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -21,7 +22,11 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// The input of one request.
 #[pyclass(frozen, module = "rwsgi", name = "Input")]
 #[derive(Debug)]
-pub(super) struct Input(Mutex<Reader>);
+pub(super) struct Input {
+    reader: Mutex<Reader>,
+    /// There was no body, or it was let go: the reader holds nothing, and need not be looked at to know that.
+    is_spent: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Reader {
@@ -40,24 +45,34 @@ enum Rest {
 
 impl Input {
     pub(super) fn new(body: Body) -> Self {
-        let (buffered, rest) = match body {
-            Body::Memory(bytes) => (bytes, Rest::Nothing),
-            Body::Spooled { file, length } => (Bytes::new(), Rest::File { file, remaining: length }),
-            Body::Stream(stream) => (Bytes::new(), Rest::Stream(stream)),
-        };
-        Self(Mutex::new(Reader { buffered, rest }))
+        let is_spent = AtomicBool::new(is_empty(&body));
+        Self { reader: Mutex::new(Reader::of(body)), is_spent }
+    }
+
+    /// The input of another request, after the one before it was released.
+    pub(super) fn refill(&self, py: Python<'_>, body: Body) {
+        if is_empty(&body) && self.is_spent.load(Ordering::Relaxed) {
+            return;
+        }
+        self.is_spent.store(false, Ordering::Relaxed);
+        *self.lock(py) = Reader::of(body);
     }
 
     /// Lets go of file or stream; what the application did not read is gone.
     pub(super) fn release(&self, py: Python<'_>) {
-        let mut reader = self.lock(py);
-        reader.buffered = Bytes::new();
-        reader.rest = Rest::Nothing;
+        if !self.is_spent.load(Ordering::Relaxed) {
+            *self.lock(py) = Reader { buffered: Bytes::new(), rest: Rest::Nothing };
+            self.is_spent.store(true, Ordering::Relaxed);
+        }
     }
 
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Reader> {
-        self.0.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+        self.reader.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_empty(body: &Body) -> bool {
+    matches!(body, Body::Memory(bytes) if bytes.is_empty())
 }
 
 #[pymethods]
@@ -114,6 +129,15 @@ fn limit(size: Option<isize>) -> usize {
 }
 
 impl Reader {
+    fn of(body: Body) -> Self {
+        let (buffered, rest) = match body {
+            Body::Memory(bytes) => (bytes, Rest::Nothing),
+            Body::Spooled { file, length } => (Bytes::new(), Rest::File { file, remaining: length }),
+            Body::Stream(stream) => (Bytes::new(), Rest::Stream(stream)),
+        };
+        Self { buffered, rest }
+    }
+
     fn read(&mut self, py: Python<'_>, bytes_max: usize) -> io::Result<Bytes> {
         let first = self.buffered.split_to(bytes_max.min(self.buffered.len()));
         if first.len() == bytes_max || matches!(self.rest, Rest::Nothing) {

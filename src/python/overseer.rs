@@ -1,7 +1,7 @@
 //! Which request each thread works on, and what can be done to it from another thread: its deadline read, an exception
 //! raised in it (`PyThreadState_SetAsyncExc`).
 //!
-//! Invariant: an exception is raised under the lock of the thread's place, and only while the request is in it; a thread
+//! Invariant: an exception is raised while the thread's place is held, and only while the request is in it; a thread
 //! that leaves its place takes back what has not arrived. So it never arrives in another request.
 
 use std::ffi::c_long;
@@ -15,6 +15,8 @@ use pyo3::types::{PyDict, PyModule};
 use pyo3::{create_exception, ffi, intern};
 
 use crate::app::{Overseer, RequestId};
+
+use super::gil_cell::GilCell;
 
 create_exception!(
     rwsgi,
@@ -43,7 +45,7 @@ pub(super) struct Registry(Mutex<Vec<Arc<Place>>>);
 struct Place {
     /// `threading.get_ident()`, as the C API takes it.
     ident: c_long,
-    work: Mutex<Option<Work>>,
+    work: GilCell<Option<Work>>,
 }
 
 /// One request.
@@ -67,16 +69,23 @@ impl Registry {
         // SAFETY: has no preconditions.
         let ident = unsafe { ffi::PyThread_get_thread_ident() };
         let place =
-            Arc::new(Place { ident: c_long::from_ne_bytes(ident.to_ne_bytes()), work: Mutex::new(None) });
+            Arc::new(Place { ident: c_long::from_ne_bytes(ident.to_ne_bytes()), work: GilCell::default() });
         self.places().push(Arc::clone(&place));
         Entry { registry: self, place }
     }
 
-    /// What `use_it` makes of the request, under the lock of its thread's place.
-    fn with<R>(&self, request: &RequestId, mut use_it: impl FnMut(&Place, &mut Work) -> R) -> Option<R> {
-        self.places().iter().find_map(|place| match &mut *place.work() {
-            Some(work) if work.id == *request => Some(use_it(place, work)),
-            Some(_) | None => None,
+    /// What `use_it` makes of the request, while its thread's place is held.
+    fn with<R>(
+        &self,
+        py: Python<'_>,
+        request: &RequestId,
+        mut use_it: impl FnMut(&Place, &mut Work) -> R,
+    ) -> Option<R> {
+        self.places().iter().find_map(|place| {
+            place.work.with(py, |work| match work {
+                Some(work) if work.id == *request => Some(use_it(place, work)),
+                Some(_) | None => None,
+            })
         })
     }
 
@@ -85,29 +94,25 @@ impl Registry {
     }
 }
 
-impl Place {
-    fn work(&self) -> MutexGuard<'_, Option<Work>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Entry<'_> {
     /// The thread begins to work on a request.
     pub(super) fn begin(&self, id: &RequestId, environ: &Bound<'_, PyDict>) {
         let work = Work { id: *id, environ: environ.clone().unbind(), interrupted: false };
-        *self.place.work() = Some(work);
+        let former = self.place.work.with(environ.py(), |place| place.replace(work));
+        drop(former);
     }
 
     /// It is done with it.
-    pub(super) fn end(&self, _py: Python<'_>) {
-        let mut place = self.place.work();
-        let work = place.take();
-        if work.as_ref().is_some_and(|work| work.interrupted) {
-            // SAFETY: this thread is attached; null takes an exception back that has not been raised yet.
-            unsafe { ffi::PyThreadState_SetAsyncExc(self.place.ident, ptr::null_mut()) };
-        }
+    pub(super) fn end(&self, py: Python<'_>) {
+        let work = self.place.work.with(py, |place| {
+            let work = place.take();
+            if work.as_ref().is_some_and(|work| work.interrupted) {
+                // SAFETY: this thread is attached; null takes an exception back that has not been raised yet.
+                unsafe { ffi::PyThreadState_SetAsyncExc(self.place.ident, ptr::null_mut()) };
+            }
+            work
+        });
         // What is in the environ may run code when it goes.
-        drop(place);
         drop(work);
     }
 }
@@ -121,7 +126,7 @@ impl Drop for Entry<'_> {
 impl Overseer for Registry {
     fn deadline(&self, request: &RequestId) -> Option<Duration> {
         Python::try_attach(|py| {
-            let environ = self.with(request, |_, work| work.environ.clone_ref(py))?;
+            let environ = self.with(py, request, |_, work| work.environ.clone_ref(py))?;
             let deadline = environ.bind(py).get_item(intern!(py, "rwsgi.deadline")).ok()??;
             let seconds: f64 = deadline.extract().ok()?;
             // What no duration can hold, infinity among it, is as late as can be.
@@ -132,7 +137,7 @@ impl Overseer for Registry {
     fn interrupt(&self, request: &RequestId) -> bool {
         let interrupted = Python::try_attach(|py| {
             let exception = py.get_type::<RequestTimeout>();
-            self.with(request, |place, work| {
+            self.with(py, request, |place, work| {
                 work.interrupted = true;
                 // SAFETY: this thread is attached, and the class lives as long as the interpreter.
                 let threads = unsafe { ffi::PyThreadState_SetAsyncExc(place.ident, exception.as_ptr()) };

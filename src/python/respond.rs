@@ -3,8 +3,6 @@
 //!
 //! The end of the response is sent before `close()` runs: the client does not wait for clean-up.
 
-use std::sync::Arc;
-
 use pyo3::exceptions::{PyConnectionResetError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -12,12 +10,11 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::app::{AfterCall, Exchange, Request};
 
-use super::environ::{Constants, FieldNames, Objects, complete_length, environ};
-use super::errors::Errors;
+use super::environ::{Environs, complete_length};
 use super::file_wrapper::FileWrapper;
-use super::input::Input;
 use super::lent::{Lent, lend};
 use super::mistakes;
+use super::objects::{Lasting, Objects};
 use super::overseer::{Entry, RequestTimeout};
 use super::start_response::{Flow, OutputError, StartResponse};
 
@@ -49,37 +46,36 @@ impl From<OutputError> for Failure {
 }
 
 /// Answers one exchange completely.
-pub(super) fn call(
-    py: Python<'_>,
-    callable: &Bound<'_, PyAny>,
-    constants: &Constants,
-    names: &mut FieldNames,
+pub(super) fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    environs: &mut Environs<'_, 'py>,
+    lasting: &mut Lasting<'py>,
     entry: &Entry<'_>,
     exchange: &mut dyn Exchange,
 ) -> AfterCall {
+    let py = callable.py();
     let body = exchange.take_body();
     let body_length = complete_length(&body);
-    let prepared = (|| {
-        let input = Bound::new(py, Input::new(body))?;
-        let errors = Bound::new(py, Errors::new(exchange.request().id))?;
-        let disconnection = exchange.disconnected();
+    let prepared = lasting.prepare(py, body, exchange).and_then(|objects| {
         let deadline = exchange.deadline();
-        let objects = Objects { input: &input, errors: &errors, disconnection, body_length, deadline };
-        let environ = environ(py, constants, names, exchange.request(), objects)?;
-        entry.begin(&exchange.request().id, &environ);
-        Ok((environ, input, errors))
-    })();
-    lend(py, exchange, |lent| {
-        let (environ, input, errors) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
-        };
-        let after = run(py, callable, lent, &environ);
-        errors.get().flush();
-        input.get().release(py);
-        entry.end(py);
-        after
-    })
+        let environ = environs.environ(exchange.request(), &objects, body_length, deadline)?;
+        Ok((objects, environ))
+    });
+    let (objects, environ) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let lent = Lent::default();
+            return lend(py, &lent, exchange, || conclude(py, &lent, Err(Failure::Raised(error))));
+        }
+    };
+    entry.begin(&exchange.request().id, &environ);
+    let after = lend(py, objects.response.get().lent(), exchange, || run(callable, &objects, &environ));
+    objects.errors.get().flush(py);
+    objects.input.get().release(py);
+    drop(environ);
+    entry.end(py);
+    lasting.keep(objects);
+    after
 }
 
 /// `[id] GET /path`, for records about a request. Nothing in it can break a line of the log.
@@ -88,28 +84,70 @@ pub(super) fn label(request: &Request) -> String {
     format!("[{}] {} {}", request.id, head.method().escape_ascii(), head.path().escape_ascii())
 }
 
-fn run(
-    py: Python<'_>,
-    callable: &Bound<'_, PyAny>,
-    lent: &Arc<Lent>,
-    environ: &Bound<'_, PyDict>,
-) -> AfterCall {
-    let start_response = match Bound::new(py, StartResponse::new(Arc::clone(lent))) {
-        Ok(start_response) => start_response,
-        Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
-    };
-    let result = match callable.call1((environ, &start_response)) {
+fn run(callable: &Bound<'_, PyAny>, objects: &Objects<'_>, environ: &Bound<'_, PyDict>) -> AfterCall {
+    let py = callable.py();
+    let response = objects.response.get();
+    let lent = response.lent();
+    let result = match callable.call1((environ, &objects.start_response)) {
         Ok(result) => result,
         Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
     };
+    if let Some(blocks) = known(&result) {
+        let outcome = send_known(py, response, blocks);
+        return conclude(py, lent, outcome);
+    }
+    let outcome = respond(py, response, &result);
     // Asked for while the request is at hand, for a record about a failing close().
-    let outcome = respond(py, start_response.get(), &result);
-    let has_close = !result.is_exact_instance_of::<PyList>() && !result.is_exact_instance_of::<PyTuple>();
-    let label = if has_close { lent.with(py, |exchange| label(exchange.request())) } else { None };
+    let label = lent.with(py, |exchange| label(exchange.request()));
     let after = conclude(py, lent, outcome);
     match label {
         Some(label) => close(py, &label, &result, after),
         None => after,
+    }
+}
+
+/// What has all blocks at hand, and no `close()`.
+fn known<'a, 'py>(result: &'a Bound<'py, PyAny>) -> Option<Known<'a, 'py>> {
+    let list = result.cast_exact::<PyList>().map(Known::List);
+    list.or_else(|_| result.cast_exact::<PyTuple>().map(Known::Tuple)).ok()
+}
+
+/// A list or a tuple, and no subclass of one.
+#[derive(Debug, Clone, Copy)]
+enum Known<'a, 'py> {
+    List(&'a Bound<'py, PyList>),
+    Tuple(&'a Bound<'py, PyTuple>),
+}
+
+impl<'py> Known<'_, 'py> {
+    /// The one block, if it has just one.
+    fn single(self) -> Option<Bound<'py, PyAny>> {
+        match self {
+            Self::List(list) if list.len() == 1 => list.get_item(0).ok(),
+            Self::Tuple(tuple) if tuple.len() == 1 => tuple.get_item(0).ok(),
+            Self::List(_) | Self::Tuple(_) => None,
+        }
+    }
+
+    /// The blocks that are not empty, and how many bytes they have together.
+    fn blocks(self) -> Result<(Vec<Bound<'py, PyBytes>>, u64), Failure> {
+        let mut blocks = Vec::new();
+        let mut bytes = 0;
+        let mut add = |item: Bound<'py, PyAny>| -> Result<(), Failure> {
+            let block = item
+                .cast_into::<PyBytes>()
+                .map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
+            if !block.as_bytes().is_empty() {
+                bytes += block.as_bytes().len() as u64;
+                blocks.push(block);
+            }
+            Ok(())
+        };
+        match self {
+            Self::List(list) => list.iter().try_for_each(&mut add)?,
+            Self::Tuple(tuple) => tuple.iter().try_for_each(&mut add)?,
+        }
+        Ok((blocks, bytes))
     }
 }
 
@@ -179,12 +217,6 @@ fn close(py: Python<'_>, label: &str, result: &Bound<'_, PyAny>, after: AfterCal
 
 /// Sends what the application returned.
 fn respond(py: Python<'_>, response: &StartResponse, result: &Bound<'_, PyAny>) -> Result<(), Failure> {
-    if let Ok(list) = result.cast_exact::<PyList>() {
-        return send_known(py, response, list.iter());
-    }
-    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
-        return send_known(py, response, tuple.iter());
-    }
     if let Some(sentence) = mistakes::returned(result) {
         return Err(Failure::Mistake(sentence));
     }
@@ -197,28 +229,24 @@ fn respond(py: Python<'_>, response: &StartResponse, result: &Bound<'_, PyAny>) 
 }
 
 /// A list or tuple: all blocks are there, so the length is known and no application code runs in between.
-fn send_known<'py>(
-    py: Python<'py>,
-    response: &StartResponse,
-    items: impl Iterator<Item = Bound<'py, PyAny>>,
-) -> Result<(), Failure> {
-    let mut blocks = Vec::new();
-    let mut bytes = 0;
-    for item in items {
-        let block = item
-            .cast_into::<PyBytes>()
-            .map_err(|error| Failure::Mistake(mistakes::block(&error.into_inner())))?;
-        if !block.as_bytes().is_empty() {
-            bytes += block.as_bytes().len() as u64;
-            blocks.push(block);
+fn send_known(py: Python<'_>, response: &StartResponse, known: Known<'_, '_>) -> Result<(), Failure> {
+    if let Some(item) = known.single() {
+        let block = item.cast::<PyBytes>().map_err(|_| Failure::Mistake(mistakes::block(&item)))?;
+        let length = block.as_bytes().len() as u64;
+        if length > 0 {
+            return match response.send(block, Some(length), true)? {
+                Flow::Continue | Flow::Complete | Flow::Excess => Ok(()),
+                Flow::Gone => Err(Failure::Gone),
+            };
         }
     }
+    let (blocks, bytes) = known.blocks()?;
     if blocks.is_empty() {
         return Ok(response.start(py, Some(0))?);
     }
     for block in &blocks {
         // The last one too: the end of the response follows at once.
-        match response.send(py, block, Some(bytes), true)? {
+        match response.send(block, Some(bytes), true)? {
             Flow::Continue => {}
             Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
@@ -247,13 +275,13 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         let length = block.as_bytes().len();
         if length == 0 {
             // Enough was sent, and the application goes on: it is not asked for ever.
-            if response.is_satisfied() {
+            if response.is_satisfied(py) {
                 break;
             }
             continue;
         }
         is_empty = false;
-        match response.send(py, block, is_single.then_some(length as u64), false)? {
+        match response.send(block, is_single.then_some(length as u64), false)? {
             Flow::Continue => {}
             Flow::Complete | Flow::Excess => break,
             Flow::Gone => return Err(Failure::Gone),
@@ -280,7 +308,7 @@ fn send_file(
     offset: u64,
     rest: u64,
 ) -> Result<(), Failure> {
-    let length = response.content_length().map_or(rest, |declared| declared.min(rest));
+    let length = response.content_length(py).map_or(rest, |declared| declared.min(rest));
     if length == 0 {
         return Ok(response.start(py, Some(rest))?);
     }

@@ -11,6 +11,7 @@ mod overseer;
 mod pep3333;
 mod process;
 mod response;
+mod reuse;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -290,6 +291,22 @@ impl Case {
             at_finish: None,
         }
     }
+}
+
+/// Runs cases one after the other on one thread, on the same application.
+fn run_in_turn(source: &str, cases: Vec<Case>) -> Vec<Outcome> {
+    start_interpreter();
+    let application = application(source, &cases[0]);
+    let mut recorders: Vec<Recorder> = cases.into_iter().map(Case::recorder).collect();
+    let mut afters = Vec::new();
+    application.attach("app-1", &mut |attached| {
+        afters = recorders.iter_mut().map(|recorder| attached.call(recorder)).collect();
+    });
+    let outcome = |(recorder, after): (Recorder, AfterCall)| {
+        let logged = records(recorder.request.id.as_str());
+        Outcome { told: recorder.told, head: recorder.head, after, logged }
+    };
+    recorders.into_iter().zip(afters).map(outcome).collect()
 }
 
 fn parse(head: &str) -> RequestHead {

@@ -1,0 +1,116 @@
+//! The objects that an application gets with a request: `wsgi.input`, `wsgi.errors`, `rwsgi.client_disconnected` and
+//! `start_response`. A thread uses them for one request after the other, for as long as the application keeps none of
+//! them; what it has kept stays as it was at the end of its request, and the next request gets new ones.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::app::{Body, Disconnection, Exchange};
+
+use super::callables;
+use super::errors::Errors;
+use super::gil_cell::{GilCell, has_references};
+use super::heads::Heads;
+use super::input::Input;
+use super::start_response::StartResponse;
+
+/// `environ["rwsgi.client_disconnected"]`: tells whether the client is still there.
+#[pyclass(frozen, module = "rwsgi", name = "ClientDisconnected")]
+#[derive(Debug)]
+pub(super) struct ClientDisconnected(GilCell<Arc<dyn Disconnection>>);
+
+#[pymethods]
+impl ClientDisconnected {
+    fn __call__(&self, py: Python<'_>) -> bool {
+        self.0.with(py, |disconnection| Arc::clone(disconnection)).is_disconnected()
+    }
+}
+
+/// The objects of one request.
+#[derive(Debug)]
+pub(super) struct Objects<'py> {
+    pub(super) input: Bound<'py, Input>,
+    pub(super) errors: Bound<'py, Errors>,
+    pub(super) disconnected: Bound<'py, ClientDisconnected>,
+    pub(super) response: Bound<'py, StartResponse>,
+    /// The builtin function that is bound to `response`, by way of its `write`.
+    pub(super) start_response: Bound<'py, PyAny>,
+}
+
+/// The objects of the requests of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Lasting<'py> {
+    input: Option<Bound<'py, Input>>,
+    errors: Option<Bound<'py, Errors>>,
+    disconnected: Option<Bound<'py, ClientDisconnected>>,
+    response: Option<(Bound<'py, StartResponse>, Bound<'py, PyAny>)>,
+    heads: Arc<GilCell<Heads>>,
+}
+
+impl<'py> Lasting<'py> {
+    /// The objects for an exchange, whose body is taken.
+    pub(super) fn prepare(
+        &mut self,
+        py: Python<'py>,
+        body: Body,
+        exchange: &dyn Exchange,
+    ) -> PyResult<Objects<'py>> {
+        let input = match unshared(self.input.take()) {
+            Some(input) => {
+                input.get().refill(py, body);
+                input
+            }
+            None => Bound::new(py, Input::new(body))?,
+        };
+        let id = exchange.request().id;
+        let errors = match unshared(self.errors.take()) {
+            Some(errors) => {
+                errors.get().renew(py, id);
+                errors
+            }
+            None => Bound::new(py, Errors::new(id))?,
+        };
+        let disconnection = exchange.disconnected();
+        let disconnected = match unshared(self.disconnected.take()) {
+            Some(disconnected) => {
+                let former = disconnected.get().0.with(py, |place| std::mem::replace(place, disconnection));
+                drop(former);
+                disconnected
+            }
+            None => Bound::new(py, ClientDisconnected(GilCell::new(disconnection)))?,
+        };
+        let (response, start_response) = match self.response.take().filter(is_unshared) {
+            Some((response, start_response)) => {
+                response.get().reset(py);
+                (response, start_response)
+            }
+            None => {
+                let response = Bound::new(py, StartResponse::new(Arc::clone(&self.heads)))?;
+                let start_response = callables::make(&response)?;
+                (response, start_response)
+            }
+        };
+        Ok(Objects { input, errors, disconnected, response, start_response })
+    }
+
+    /// Keeps the objects of a request that has ended.
+    pub(super) fn keep(&mut self, objects: Objects<'py>) {
+        self.input = Some(objects.input);
+        self.errors = Some(objects.errors);
+        self.disconnected = Some(objects.disconnected);
+        self.response = Some((objects.response, objects.start_response));
+    }
+}
+
+/// The object, if nobody but its holder has it.
+fn unshared<'py, T>(object: Option<Bound<'py, T>>) -> Option<Bound<'py, T>> {
+    object.filter(|object| has_references(object, 1))
+}
+
+fn is_unshared((response, start_response): &(Bound<'_, StartResponse>, Bound<'_, PyAny>)) -> bool {
+    // `start_response` refers to `write`, here too, and that to the response, as does `response`.
+    let is_write_unshared =
+        || callables::write_of(start_response).is_some_and(|write| has_references(&write, 2));
+    has_references(start_response, 1) && has_references(response, 2) && is_write_unshared()
+}
