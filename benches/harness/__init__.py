@@ -13,4 +13,5 @@ verdict     a target and what was measured
 report      tables, results.json and results.md
 plot        the SVGs
 syscalls    system calls per request
+publish     the results into docs/performance.md
 """

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 
-from . import curves, fairness, footprint, load, machine, plot, report, servers, speed, syscalls
+from . import curves, fairness, footprint, load, machine, plot, publish, report, servers, speed, syscalls
 from .scenarios import SCENARIOS
 from .verdict import Missing
 
@@ -52,6 +52,7 @@ def _arguments():
     command = commands.add_parser("syscalls", help="count the system calls per request of hello with strace")
     command.add_argument("--servers", type=_names(known), default=[servers.OWN], help="default: rwsgi")
     command.add_argument("--requests", type=_at_least_one, default=20000, help="default: 20000")
+    commands.add_parser("publish", help="put the last results into docs/performance.md, and the plots beside it")
     return parser.parse_args()
 
 
@@ -95,6 +96,9 @@ def measure(options):
 
 def main():
     options = _arguments()
+    if options.command == "publish":
+        publish.run()
+        return
     if not shutil.which("wrk"):
         raise SystemExit("scripts/bench needs wrk: scripts/setup installs it")
     if not os.access(machine.RWSGI, os.X_OK):

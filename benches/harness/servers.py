@@ -28,10 +28,11 @@ OWN = "rwsgi"
 FLOOR = "floor"
 THREADS_8 = "rwsgi, threads = 8"
 ACCESS_LOG = "rwsgi, access log"
+ACCESS_FILE = machine.OUTPUT / "access.log"
 # Other settings of rwsgi, compared with it in the same rounds.
 VARIANTS = {
     THREADS_8: ["--threads", "8"],
-    ACCESS_LOG: ["--access-log", str(machine.OUTPUT / "access.log")],
+    ACCESS_LOG: ["--access-log", str(ACCESS_FILE)],
 }
 SEVERAL_WORKERS = {OWN, "fastpysgi", "fastwsgi", "granian", "gunicorn", "uwsgi"}
 

@@ -109,6 +109,7 @@ def run(scenario, names, rounds, seconds, say):
                         result.samples[number] = measure(server, scenario, seconds)
             except (servers.ServerError, load.LoadError) as error:
                 result.fault = str(error)
+            servers.ACCESS_FILE.unlink(missing_ok=True)
             say(f"{scenario.name} {number + 1}/{rounds} {name}: " + _progress(result, number))
     return results
 
