@@ -4,6 +4,7 @@ from . import client
 
 # A block that arrives later than this after it was yielded was held back.
 DELAY_MAX_MS = 5.0
+DELAY_ATTEMPTS = 3
 HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "date", "server"}
 SHOWN = 60
 
@@ -51,7 +52,16 @@ def fault(server, scenario, expected):
 
 
 def delay_ms(server, path):
-    """How late the most delayed block of a streamed answer came, in milliseconds after it was yielded."""
+    """How late the most delayed block of a streamed answer came, in milliseconds after it was yielded.
+
+    The least of several attempts: what else runs on the machine delays a block now and then, a server that holds
+    blocks back does so each time.
+    """
+    delays = [_delay_ms(server, path) for _ in range(DELAY_ATTEMPTS)]
+    return None if None in delays else min(delays)
+
+
+def _delay_ms(server, path):
     try:
         answer = client.fetch(server.port, client.request(path))
     except (client.BadAnswer, OSError, ValueError):

@@ -12,6 +12,8 @@ MAX_CONNECTIONS = 8192
 def _rate(server, seconds, connections):
     load.wrk(server.port, WARM_UP_SECONDS, connections=connections)
     figures = load.wrk(server.port, seconds, connections=connections)
+    if figures["requests"] == 0:
+        raise load.LoadError(f"no request was answered within {seconds} s")
     rate = figures["requests"] / figures["seconds"]
     return {"rate": rate, "p99_us": figures["p99_us"], "errors": figures["socket_errors"]}
 

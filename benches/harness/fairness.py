@@ -82,7 +82,8 @@ def balance(seconds):
     shares += [0] * (WORKERS - len(shares))
     percent = " ".join(f"{100 * share / sum(shares):.1f} %" for share in shares)
     what = f"busiest over idlest of {WORKERS} workers, {BALANCED_CONNECTIONS} connections opened at once"
-    ratio = shares[0] / shares[-1] if shares[-1] else float("inf")
+    # A worker without any request counts as one with one: the ratio stays a number.
+    ratio = shares[0] / max(shares[-1], 1)
     return [Verdict("balance", what, ratio, 1.3, detail=percent)]
 
 

@@ -101,7 +101,7 @@ def _open_idle(port, count, stack):
 def _cpu_us(server, seconds):
     before = server.cpu_ns()
     requests = load.wrk(server.port, seconds)["requests"]
-    return (server.cpu_ns() - before) / requests / 1e3
+    return server.cpu_ns_since(before) / requests / 1e3
 
 
 def idle_connections(seconds, rounds=3):

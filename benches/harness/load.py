@@ -11,7 +11,7 @@ SCRIPT = machine.BENCHES / "load" / "wrk.lua"
 
 
 class LoadError(Exception):
-    """A load program that failed."""
+    """A load program that failed, or was not answered."""
 
 
 def _run(command, what, timeout, environment=None):

@@ -60,7 +60,7 @@ def _speed_row(name, result):
         f"{result.median('p50_us') / 1e3:.2f}",
         f"{result.median('p99_us') / 1e3:.2f}",
         f"{result.median('busy'):.0%}",
-        result.remark,
+        "; ".join(part for part in (result.remark, f"rounds lost: {len(result.lost)}" if result.lost else "") if part),
     ]
 
 
@@ -71,7 +71,7 @@ def speed_table(results):
     rows = [_speed_row(name, ranked[name]) for name in order]
     for name, result in results.items():
         if not result.ranked:
-            fault = (result.fault or "no round").replace("\n", " ").replace("|", "/")
+            fault = (result.fault or "; ".join(result.lost) or "no round").replace("\n", " ").replace("|", "/")
             rows.append([name, "–", "", "", "", "", "", f"not ranked: {fault}"])
     return table(head, rows)
 

@@ -117,12 +117,21 @@ class Running:
         return found
 
     def cpu_ns(self):
-        """CPU time of all processes so far, with threads that have ended.
+        """CPU time of each process so far, with threads that have ended.
 
         This is the process CPU-time clock (clock_getcpuclockid): nanoseconds, as in schedstat, but of the whole
         process, so that a thread that ends meanwhile is not lost.
         """
-        return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in self.processes())
+        try:
+            return {pid: time.clock_gettime_ns((~pid << 3) | 2) for pid in self.processes()}
+        except OSError:
+            raise ServerError(f"a process of {self.name} ended") from None
+
+    def cpu_ns_since(self, before):
+        after = self.cpu_ns()
+        if after.keys() != before.keys():
+            raise ServerError(f"{self.name} started or lost a process while it was measured")
+        return sum(after.values()) - sum(before.values())
 
 
 def _tail(log):

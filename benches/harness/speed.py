@@ -15,6 +15,10 @@ from .verdict import Missing, Verdict
 WARM_UP_SECONDS = 1
 
 
+class WrongStatus(Exception):
+    """A server that answers rightly when it is checked, and wrongly under load."""
+
+
 @dataclasses.dataclass
 class Sample:
     """One measurement of one server in one round."""
@@ -32,12 +36,13 @@ class Result:
 
     samples: dict = dataclasses.field(default_factory=dict)  # round → Sample
     fault: str | None = None
+    lost: list = dataclasses.field(default_factory=list)  # why rounds have no sample
     remark: str = ""
     delay_ms: float | None = None
 
     @property
     def ranked(self):
-        return self.fault is None and bool(self.samples)
+        return self.fault is None and len(self.samples) > len(self.lost)
 
     def median(self, figure):
         return statistics.median(getattr(sample, figure) for sample in self.samples.values())
@@ -52,9 +57,11 @@ def measure(server, scenario, seconds):
     load.wrk(server.port, WARM_UP_SECONDS, **request)
     before = server.cpu_ns()
     figures = load.wrk(server.port, seconds, **request)
-    used = server.cpu_ns() - before
-    if figures["requests"] == 0 or figures["status_errors"] > 0:
-        raise load.LoadError(f"{figures['requests']} requests, {figures['status_errors']} with a wrong status")
+    used = server.cpu_ns_since(before)
+    if figures["status_errors"] > 0:
+        raise WrongStatus(f"{figures['status_errors']} of {figures['requests']} requests got a wrong status")
+    if figures["requests"] == 0:
+        raise load.LoadError(f"no request was answered within {seconds} s")
     return Sample(
         cpu_us=used / figures["requests"] / 1e3,
         rate=figures["requests"] / figures["seconds"],
@@ -103,12 +110,14 @@ def run(scenario, names, rounds, seconds, say):
                 continue
             try:
                 with _start(name, scenario, expected) as server:
-                    if number == 0:
+                    if not result.samples:
                         _check(server, scenario, expected, result)
                     if result.fault is None:
                         result.samples[number] = measure(server, scenario, seconds)
-            except (servers.ServerError, load.LoadError) as error:
+            except WrongStatus as error:
                 result.fault = str(error)
+            except (servers.ServerError, load.LoadError) as error:
+                result.lost.append(str(error))
             servers.ACCESS_FILE.unlink(missing_ok=True)
             say(f"{scenario.name} {number + 1}/{rounds} {name}: " + _progress(result, number))
     return results
@@ -116,7 +125,7 @@ def run(scenario, names, rounds, seconds, say):
 
 def _progress(result, number):
     if number not in result.samples:
-        return f"not measured: {result.fault}"
+        return f"not measured: {result.fault or result.lost[-1]}"
     sample = result.samples[number]
     return f"{sample.cpu_us:.2f} µs of CPU a request, {sample.rate:.0f} requests/s"
 
