@@ -60,7 +60,7 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def _missing_servers(chosen):
+def _installed(chosen):
     there = servers.installed()
     for name in chosen:
         if name not in there:
@@ -77,7 +77,9 @@ def _check(name, seconds):
 
 def measure(options):
     """Runs what is chosen, and writes the files after each scenario: an interrupted run has results too."""
-    names = _missing_servers(options.servers)
+    names = _installed(options.servers)
+    for stale in machine.OUTPUT.glob("*.svg"):
+        stale.unlink()
     settings = {"rounds": options.rounds, "seconds": options.seconds}
     results = report.Results(machine.description(), settings)
     for name in [name for name in ALL if name in options.scenarios]:
@@ -107,7 +109,7 @@ def main():
         raise SystemExit("the server and the load need a CPU each, and this process may use only one")
     machine.settle()
     if options.command == "syscalls":
-        syscalls.run(_missing_servers(options.servers), options.requests)
+        syscalls.run(_installed(options.servers), options.requests)
         return
     results = measure(options)
     plots = plot.write(results, machine.OUTPUT)

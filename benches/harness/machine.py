@@ -39,7 +39,7 @@ def on_cpus(*cpus):
 
 
 def settle():
-    """Leaves the server's CPU to the server, and raises the limit of descriptors, which servers inherit, to the most."""
+    """Leaves the server's CPU to the server, and raises the limit of descriptors for all to the most."""
     os.sched_setaffinity(0, {LOAD_CPU})
     most = descriptor_limit()
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -77,9 +77,15 @@ def version_of(package):
         return None
 
 
+def _commit():
+    """What was built; of a binary that was given, the commit is not known."""
+    if os.environ.get("RWSGI"):
+        return "a commit that is not known (RWSGI was set)"
+    changed = _output("git", "status", "--porcelain", "--untracked-files=no", "src", "Cargo.lock", "Cargo.toml")
+    return _output("git", "rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+
+
 def description():
-    commit = _output("git", "rev-parse", "--short", "HEAD")
-    changed = _output("git", "status", "--porcelain", "--untracked-files=no")
     versions = {name: version_of(name) for name in [*PEERS, "flask", "django"]}
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -88,6 +94,6 @@ def description():
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "rwsgi": _output(RWSGI, "--version").removeprefix("rwsgi "),
-        "commit": commit + (" with changes" if changed else ""),
+        "commit": _commit(),
         "versions": {name: version for name, version in versions.items() if version},
     }

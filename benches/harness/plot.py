@@ -25,6 +25,8 @@ CURVE_COLOURS = {
     "waitress": "#0891b2",
 }
 COLUMNS = 2
+# Bars end at this many times the cost of rwsgi.
+CUT = 4
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -60,31 +62,41 @@ def _bars(axes, scenario, results):
     names = sorted(shown, key=lambda name: shown[name].median("cpu_us"))
     costs = [shown[name].median("cpu_us") for name in names]
     samples = [[sample.cpu_us for sample in shown[name].samples.values()] for name in names]
-    below = [cost - min(all_costs) for cost, all_costs in zip(costs, samples)]
-    above = [max(all_costs) - cost for cost, all_costs in zip(costs, samples)]
+    right = _right_edge(shown, costs)
+    # A bar that is cut has no whiskers.
+    below = [cost - min(all_costs) if cost <= right else math.nan for cost, all_costs in zip(costs, samples)]
+    above = [max(all_costs) - cost if cost <= right else math.nan for cost, all_costs in zip(costs, samples)]
+    edge = max(cost + high for cost, high in zip(costs, above) if cost <= right)
     axes.barh(
         range(len(names)),
-        costs,
+        [cost if cost <= right else edge * 1.14 for cost in costs],
         color=[_colour(name, shown[name]) for name in names],
         height=0.68,
         xerr=(below, above),
         error_kw={"ecolor": "#1e293b", "elinewidth": 0.8, "capsize": 2},
     )
-    right = max(cost + high for cost, high in zip(costs, above))
     for at, (name, cost, high) in enumerate(zip(names, costs, above)):
         text = f"{cost:.3g}" if cost < 1000 else f"{cost:,.0f}"
-        text += f"  {shown[name].remark}" if shown[name].remark and cost < right / 2 else ""
-        axes.text(cost + high + right * 0.015, at, text, va="center", fontsize=8, color="#1e293b")
+        if cost > right:
+            axes.text(edge * 1.12, at, f"{text} →", va="center", ha="right", fontsize=8, color="#1e293b")
+            continue
+        text += f"  {shown[name].remark}" if shown[name].remark and cost < edge / 2 else ""
+        axes.text(cost + high + edge * 0.015, at, text, va="center", fontsize=8, color="#1e293b")
     axes.set_yticks(range(len(names)), names)
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == servers.OWN else "normal")
     axes.invert_yaxis()
-    axes.set_xlim(0, right * 1.13)
+    axes.set_xlim(0, edge * 1.14)
     axes.tick_params(axis="y", length=0)
     axes.set_title(scenario.name, pad=16)
     axes.text(0, 1.025, scenario.what, transform=axes.transAxes, fontsize=8, color="#475569")
     if servers.FLOOR in results and results[servers.FLOOR].ranked:
         _floor(axes, results[servers.FLOOR].median("cpu_us"))
+
+
+def _right_edge(shown, costs):
+    """The largest cost that is drawn whole: with those of many times rwsgi's, the others could not be told apart."""
+    return min(max(costs), CUT * shown[servers.OWN].median("cpu_us")) if servers.OWN in shown else max(costs)
 
 
 def _floor(axes, cost):
@@ -111,7 +123,7 @@ def cpu(speed, path):
             _bars(axes, scenario, results)
     for axes in cells[len(speed) :]:
         axes.axis("off")
-    label = "server CPU time per request, µs (less is better; whiskers: all rounds)"
+    label = "server CPU time per request, µs (less is better; whiskers: all rounds; →: the bar is cut)"
     figure.supxlabel(label, fontsize=9, color="#475569")
     _save(figure, path)
 
