@@ -6,13 +6,19 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 TARGET ?= $(FUZZ_TARGETS)
 SECONDS ?= 600
 
-.PHONY: help run test chaos loom lint fuzz fuzz-smoke setup clean
+# What `make bench` measures; each may be left out. SECONDS of the environment or the command line, not the default above.
+BENCH = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(filter-out file,$(origin SECONDS)),--seconds $(SECONDS)) \
+	$(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(SERVERS),--servers $(SERVERS))
+
+.PHONY: help run test chaos loom bench bench-quick lint fuzz fuzz-smoke setup clean
 
 help:
 	@echo "make run    build and serve examples/demo at http://127.0.0.1:8000"
 	@echo "make test   install what the tests need, then run all tests"
 	@echo "make chaos  reloads, kills, upgrades, stuck requests and shortages under load, as often as wanted of a release (minutes)"
 	@echo "make loom   try every interleaving of the locks by which the reactor changes hands"
+	@echo "make bench  speed, fairness and footprint beside other servers (half an hour); docs/performance.md has the options"
+	@echo "make bench-quick  a first look at the same in a few minutes"
 	@echo "make lint   check format and lints"
 	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
 	@echo "make fuzz-smoke   fuzz every target for 30 s"
@@ -37,6 +43,13 @@ chaos: setup
 # Every interleaving of the locks by which the reactor changes hands.
 loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --target-dir target/loom --lib berth
+
+# Needs a machine that does nothing else; docs/performance.md.
+bench:
+	@scripts/bench run $(BENCH)
+
+bench-quick:
+	@scripts/bench quick $(BENCH)
 
 lint:
 	$(CARGO) fmt --check
