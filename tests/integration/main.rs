@@ -19,6 +19,7 @@ mod harness;
 mod process;
 #[path = "../corpus/reader.rs"]
 mod reader;
+mod terminal;
 mod tools;
 
 mod check;
@@ -46,5 +47,6 @@ mod sockets;
 mod startup_errors;
 mod streaming;
 mod timeouts;
+mod top;
 mod tutorials;
 mod upgrade;

@@ -13,7 +13,7 @@ fn order(line: &str) -> Result<Order, clap::Error> {
 }
 
 fn asked(request: Request) -> Order {
-    Order { file: None, socket: Some("s".into()), request, json: false }
+    Order { file: None, socket: Some("s".into()), task: Task::Ask { request, json: false } }
 }
 
 #[test]
@@ -33,7 +33,8 @@ fn commands_and_where_they_go() {
         assert_eq!(order(&format!("-c app.toml {line}")).unwrap(), by_file);
         assert_eq!(order(&format!("{line} -c app.toml")).unwrap(), by_file);
     }
-    assert!(order("-c app.toml status --json").unwrap().json);
+    let json = Task::Ask { request: Request::Status, json: true };
+    assert_eq!(order("-c app.toml status --json").unwrap().task, json);
     let matches = command().try_get_matches_from(["ctl", "status"]).unwrap();
     assert_eq!(Order::of(&matches, Some("outer.toml".into())).unwrap().file, Some("outer.toml".into()));
     let matches = command().try_get_matches_from(["ctl", "--socket", "s", "status"]).unwrap();
@@ -96,7 +97,7 @@ fn outcome(request: Request, answer: &[u8]) -> Result<i32, String> {
         server.write_all(&answer).unwrap();
         line
     });
-    let outcome = ask(&asked(request), client);
+    let outcome = ask(request, false, client);
     assert_eq!(player.join().unwrap(), request.line());
     outcome
 }
@@ -118,7 +119,7 @@ fn answers_become_exit_codes() {
 #[test]
 fn a_stop_ends_with_the_server() {
     let (client, mut server) = UnixStream::pair().unwrap();
-    let asking = thread::spawn(move || ask(&asked(Request::Stop), client));
+    let asking = thread::spawn(move || ask(Request::Stop, false, client));
     let mut line = Vec::new();
     BufReader::new(&server).read_until(b'\n', &mut line).unwrap();
     server.write_all(&Answer::done("stopping").line()).unwrap();
@@ -132,13 +133,14 @@ fn a_refusal_is_told_though_the_request_was_not_read() {
     let (client, mut server) = UnixStream::pair().unwrap();
     server.write_all(&Answer::failed("only root may").line()).unwrap();
     drop(server);
-    assert_eq!(ask(&asked(Request::Status), client), Err("only root may".to_owned()));
+    assert_eq!(ask(Request::Status, false, client), Err("only root may".to_owned()));
 }
 
 #[test]
 fn the_help_names_every_command() {
     let help = command().render_long_help().to_string();
-    for word in ["status", "reload", "stop", "scale", "dump", "reopen-logs", "--socket", "Exit codes"] {
+    for word in ["status", "top", "reload", "stop", "scale", "dump", "reopen-logs", "--socket", "Exit codes"]
+    {
         assert!(help.contains(word), "{word} in\n{help}");
     }
 }
