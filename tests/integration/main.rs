@@ -23,6 +23,7 @@ mod terminal;
 mod tools;
 
 mod check;
+mod check_warnings;
 mod children;
 mod concurrency;
 mod corpus;
