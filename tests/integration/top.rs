@@ -1,6 +1,8 @@
 //! `rwsgi ctl top` on a terminal and in a pipe.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -75,6 +77,28 @@ fn a_worker_is_recycled_by_key_without_a_failed_request() {
     load.finish().expect_no_failure();
     top.press("q");
     assert_eq!(top.expect_restored().code(), Some(0));
+}
+
+#[test]
+fn only_a_worker_that_serves_is_recycled() {
+    let builder = Builder::new("function").with("control.socket", "\"control.sock\"");
+    let server = builder.start();
+    let ask = |pid: i32| {
+        let mut stream = UnixStream::connect(server.path("control.sock")).unwrap();
+        writeln!(stream, "{{\"command\":\"recycle\",\"pid\":{pid}}}").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let master = server.program.pid;
+    assert!(ask(master).contains(&format!("there is no worker with the pid {master} any more")));
+    let worker = server.workers()[0].pid;
+    assert!(ask(worker).contains("\"ok\":true"));
+    server.wait_for("rwsgi ctl asks for it");
+    // Until it is gone it is being replaced, or drains, and then it is unknown.
+    let again = ask(worker);
+    let answers = ["is being replaced already", "is draining", "there is no worker"];
+    assert!(answers.iter().any(|text| again.contains(text)), "{again}");
 }
 
 #[test]
