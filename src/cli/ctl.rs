@@ -127,7 +127,7 @@ impl Order {
         let path = |name| matches.get_one::<PathBuf>(name).cloned();
         let (name, inner) = matches.subcommand().unwrap_or(("", matches));
         let request = match name {
-            "status" | top::NAME => Request::Status,
+            "status" | top::NAME => Request::Status { brief: name == top::NAME },
             "reload" => Request::Reload { wait: inner.get_flag("wait") },
             "stop" => Request::Stop,
             "scale" => Request::Scale { count: inner.get_one("count").copied().unwrap_or(1) },
@@ -266,7 +266,7 @@ fn converse(
     let patience = match request {
         Request::Reload { wait: true } => None,
         Request::Dump => Some(DUMP_PATIENCE),
-        Request::Status
+        Request::Status { .. }
         | Request::Reload { wait: false }
         | Request::Stop
         | Request::Scale { .. }

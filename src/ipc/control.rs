@@ -20,7 +20,11 @@ pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Request {
     /// How things stand.
-    Status,
+    Status {
+        /// Memory as the workers have measured it last, up to some seconds ago: for those who ask again and again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brief: bool,
+    },
     /// A new generation from what is on disk now, as SIGHUP.
     Reload {
         /// Answer when it is over; else as soon as the configuration was accepted.
@@ -301,7 +305,8 @@ mod tests {
     #[test]
     fn requests_are_written_as_documented() {
         for (request, text) in [
-            (Request::Status, r#"{"command":"status"}"#),
+            (Request::Status { brief: false }, r#"{"command":"status"}"#),
+            (Request::Status { brief: true }, r#"{"command":"status","brief":true}"#),
             (Request::Reload { wait: true }, r#"{"command":"reload","wait":true}"#),
             (Request::Stop, r#"{"command":"stop"}"#),
             (Request::Scale { count: 4 }, r#"{"command":"scale","count":4}"#),

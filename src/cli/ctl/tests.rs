@@ -19,7 +19,7 @@ fn asked(request: Request) -> Order {
 #[test]
 fn commands_and_where_they_go() {
     for (line, request) in [
-        ("status", Request::Status),
+        ("status", Request::Status { brief: false }),
         ("reload", Request::Reload { wait: false }),
         ("reload --wait", Request::Reload { wait: true }),
         ("stop", Request::Stop),
@@ -33,12 +33,15 @@ fn commands_and_where_they_go() {
         assert_eq!(order(&format!("-c app.toml {line}")).unwrap(), by_file);
         assert_eq!(order(&format!("{line} -c app.toml")).unwrap(), by_file);
     }
-    let json = Task::Ask { request: Request::Status, json: true };
+    let json = Task::Ask { request: Request::Status { brief: false }, json: true };
     assert_eq!(order("-c app.toml status --json").unwrap().task, json);
     let matches = command().try_get_matches_from(["ctl", "status"]).unwrap();
     assert_eq!(Order::of(&matches, Some("outer.toml".into())).unwrap().file, Some("outer.toml".into()));
     let matches = command().try_get_matches_from(["ctl", "--socket", "s", "status"]).unwrap();
-    assert_eq!(Order::of(&matches, Some("outer.toml".into())).unwrap(), asked(Request::Status));
+    assert_eq!(
+        Order::of(&matches, Some("outer.toml".into())).unwrap(),
+        asked(Request::Status { brief: false })
+    );
 }
 
 fn sources(folder: &TempDir, file: Option<&str>) -> Sources {
@@ -50,9 +53,9 @@ fn the_socket_is_that_of_the_option_the_setting_or_the_path() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.toml"), "control.socket = \"c.sock\"\nnonsense = 1\n").unwrap();
     std::fs::write(folder.path().join("broken.toml"), "[app\n").unwrap();
-    let status = asked(Request::Status);
+    let status = asked(Request::Status { brief: false });
     assert_eq!(sockets(&status, &sources(&folder, None)), Some(vec!["s".into()]));
-    let by_file = Order { socket: None, ..asked(Request::Status) };
+    let by_file = Order { socket: None, ..asked(Request::Status { brief: false }) };
     assert_eq!(sockets(&by_file, &sources(&folder, None)), None);
     let set = vec![folder.path().join("c.sock")];
     assert_eq!(sockets(&by_file, &sources(&folder, Some("app.toml"))), Some(set));
@@ -105,15 +108,19 @@ fn outcome(request: Request, answer: &[u8]) -> Result<i32, String> {
 #[test]
 fn answers_become_exit_codes() {
     let done = Answer::done("done").line();
-    assert_eq!(outcome(Request::Status, &done), Ok(OK));
+    assert_eq!(outcome(Request::Status { brief: false }, &done), Ok(OK));
     assert_eq!(outcome(Request::Stop, &done), Ok(OK));
     assert_eq!(outcome(Request::Reload { wait: true }, &[done.clone(), done.clone()].concat()), Ok(OK));
     let failed = Answer::failed("it failed\nTraceback").line();
     let both = [done, failed].concat();
     assert_eq!(outcome(Request::Reload { wait: true }, &both), Err("it failed\nTraceback".to_owned()));
-    assert!(outcome(Request::Status, b"").unwrap_err().contains("without an answer"));
-    assert!(outcome(Request::Status, b"HTTP/1.1 200 OK\r\n").unwrap_err().contains("cannot be read"));
-    assert!(outcome(Request::Status, b"{}\n").unwrap_err().contains("without a reason"));
+    assert!(outcome(Request::Status { brief: false }, b"").unwrap_err().contains("without an answer"));
+    assert!(
+        outcome(Request::Status { brief: false }, b"HTTP/1.1 200 OK\r\n")
+            .unwrap_err()
+            .contains("cannot be read")
+    );
+    assert!(outcome(Request::Status { brief: false }, b"{}\n").unwrap_err().contains("without a reason"));
 }
 
 #[test]
@@ -133,7 +140,7 @@ fn a_refusal_is_told_though_the_request_was_not_read() {
     let (client, mut server) = UnixStream::pair().unwrap();
     server.write_all(&Answer::failed("only root may").line()).unwrap();
     drop(server);
-    assert_eq!(ask(Request::Status, false, client), Err("only root may".to_owned()));
+    assert_eq!(ask(Request::Status { brief: false }, false, client), Err("only root may".to_owned()));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Reactor {
 
     fn command(&mut self, client: ClientId, request: Request) {
         let answer = match request {
-            Request::Status => Answer::status(self.status()),
+            Request::Status { brief } => Answer::status(self.status(brief)),
             Request::Reload { wait } => match self.reload() {
                 Ok(generation) if wait => {
                     // It may be over already: a canary that could not even be forked.
@@ -233,7 +233,7 @@ impl Reactor {
         Some(Stacks { pid, generation, slot, text: text.to_owned() })
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, brief: bool) -> Status {
         let generation = self.supervisor.serving_generation();
         let resources = self.generations.get(generation);
         let uptime = self.commands.started.elapsed();
@@ -271,7 +271,8 @@ impl Reactor {
             if let Some(known) = self.processes.get(process.id) {
                 worker.observe(&known.scoreboard);
             }
-            let memory = pid.filter(|_| measures_memory).and_then(forensics::memory_of);
+            let is_measured = measures_memory && !(brief && worker.private_memory_bytes.is_some());
+            let memory = pid.filter(|_| is_measured).and_then(forensics::memory_of);
             if let Some(memory) = memory {
                 worker.private_memory_bytes = Some(memory.private);
                 worker.proportional_memory_bytes = Some(memory.proportional);

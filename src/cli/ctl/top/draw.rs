@@ -20,8 +20,6 @@ const WIDTH_OF_DOING: u16 = 145;
 const WIDTH_OF_GAPS: u16 = 170;
 /// A p99 above this many microseconds is marked.
 const SLOW_MICROS: u64 = 1_000_000;
-/// A worker that gave no sign of life for longer is marked, as the master's log does.
-const SILENT_SECONDS: f64 = 5.0;
 
 const LABEL: Style = Style::new().fg(Color::DarkGray);
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -183,9 +181,8 @@ fn worker_line(worker: &Worker, width: u16) -> Line<'static> {
         spans.push(Span::styled(text, tone(column, worker)));
     }
     if width >= WIDTH_OF_DOING {
-        let silent = worker.status.silent_seconds.filter(|silent| *silent >= SILENT_SECONDS);
         let longest = worker.status.tasks.first();
-        if let Some(silent) = silent {
+        if let Some(silent) = worker.silence() {
             spans.push(Span::styled(format!("  no sign of life for {silent:.0} s"), BAD));
         } else if let Some(task) = longest {
             let (method, path) = (printable(&task.method), printable(&task.path));
@@ -198,9 +195,8 @@ fn worker_line(worker: &Worker, width: u16) -> Line<'static> {
 }
 
 fn tone(column: &Column, worker: &Worker) -> Style {
-    let is_silent = worker.status.silent_seconds.is_some_and(|silent| silent >= SILENT_SECONDS);
     match column.title {
-        "PHASE" if is_silent => BAD,
+        "PHASE" if worker.silence().is_some() => BAD,
         "PHASE" => match worker.status.phase.as_str() {
             "serving" => Style::new().fg(Color::Green),
             "booting" | "checking" | "ready" | "recycling" => Style::new().fg(Color::Yellow),

@@ -23,6 +23,8 @@ use super::figures::Snapshot;
 use super::plain;
 use super::state::{Command, State, Wish};
 
+/// What is asked again and again.
+const STATUS: Request = Request::Status { brief: true };
 /// What a shell adds to a signal's number for the exit code of a command that it ended.
 const SIGNALLED: i32 = 128;
 /// Lines of the terminal that are not of the text of a pager.
@@ -60,7 +62,7 @@ struct Reactor {
 /// Shows the server until the user has seen enough. The exit code, or why it cannot be shown.
 pub(super) fn live(place: Place, interval: Duration) -> Result<i32, String> {
     // Nothing is drawn over the terminal of somebody who named the wrong server.
-    let status = status(place.ask(Request::Status))?;
+    let status = status(place.ask(STATUS))?;
     let (sender, happenings) = mpsc::channel();
     let now = Instant::now();
     let mut reactor = Reactor {
@@ -85,11 +87,11 @@ pub(super) fn print(place: &Place, interval: Duration, count: u32) -> Result<i32
     // Nobody sends: receiving is waiting.
     let (_sender, waiting) = mpsc::channel::<()>();
     let mut deadline = Instant::now();
-    let mut latest = status(place.ask(Request::Status))?;
+    let mut latest = status(place.ask(STATUS))?;
     for index in 0..count {
         deadline += interval;
         waiting.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
-        let now = match status(place.ask(Request::Status)) {
+        let now = match status(place.ask(STATUS)) {
             Ok(now) => now,
             // It may come again, as after a restart.
             Err(said) if index + 1 < count => {
@@ -190,7 +192,7 @@ impl Reactor {
     /// Asks the server for a status, or to grant a wish, while the loop goes on.
     fn ask(&self, wish: Option<Wish>) {
         let (place, sender) = (Arc::clone(&self.place), self.sender.clone());
-        let request = wish.map_or(Request::Status, Wish::request);
+        let request = wish.map_or(STATUS, Wish::request);
         let spawned = thread::Builder::new().name("ask".to_owned()).spawn(move || {
             // The loop may have ended meanwhile.
             sender.send(Happening::Answer(wish, place.ask(request))).ok();

@@ -5,6 +5,9 @@ use std::cmp::Ordering;
 
 use super::figures::{Latency, Snapshot, Worker};
 
+/// A worker that gave no sign of life for longer is silent, as in the master's log.
+const SILENT_SECONDS: f64 = 5.0;
+
 /// What the rows are sorted by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Sort {
@@ -38,7 +41,7 @@ pub(super) const COLUMNS: [Column; 16] = [
     Column { sort: Some(Sort::Slot), ..number("SLOT", 4, |it| it.status.slot.to_string()) },
     number("PID", 7, |it| it.status.pid.map_or_else(dash, |pid| pid.to_string())),
     number("GEN", 3, |it| it.status.generation.to_string()),
-    Column { is_word: true, ..number("PHASE", 9, |it| it.status.phase.clone()) },
+    Column { is_word: true, ..number("PHASE", 9, phase) },
     Column { sort: Some(Sort::Requests), ..number("REQ/S", 6, |it| rate(it.figures.requests)) },
     number("P50", 6, |it| latency(it.figures.p50)),
     Column { sort: Some(Sort::P99), ..number("P99", 6, |it| latency(it.figures.p99)) },
@@ -89,6 +92,20 @@ impl Sort {
             Self::P99 => other.figures.p99.cmp(&one.figures.p99),
             Self::Memory => other.status.private_memory_bytes.cmp(&one.status.private_memory_bytes),
         }
+    }
+}
+
+impl Worker {
+    /// For how long it has given no sign of life, if that is worth a word.
+    pub(super) fn silence(&self) -> Option<f64> {
+        self.status.silent_seconds.filter(|silent| *silent >= SILENT_SECONDS)
+    }
+}
+
+fn phase(worker: &Worker) -> String {
+    match worker.silence() {
+        Some(_) => "silent".to_owned(),
+        None => worker.status.phase.clone(),
     }
 }
 

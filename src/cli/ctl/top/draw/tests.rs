@@ -77,6 +77,16 @@ fn a_wide_terminal_shows_more() {
 }
 
 #[test]
+fn a_worker_without_a_sign_of_life_is_called_silent() {
+    let mut status = status(1);
+    status.workers[0].silent_seconds = Some(7.2);
+    let mut state = State::default();
+    state.take(status);
+    assert!(drawn(&state, 80, 24)[5].contains("2 silent "), "{:#?}", drawn(&state, 80, 24));
+    assert!(drawn(&state, 200, 24)[5].ends_with("no sign of life for 7 s"));
+}
+
+#[test]
 fn the_selected_worker_is_always_in_sight() {
     let mut state = state(100);
     let shown = |state: &State, pid: &str| drawn(state, 80, 24).iter().any(|line| line.contains(pid));
