@@ -1,4 +1,7 @@
-//! `rwsgi check`: everything that can be found wrong without serving, told at once.
+//! `rwsgi check`: everything that can be found wrong without serving, told at once. What is not wrong and will hurt in
+//! production is told as a warning, which does not change the exit code.
+
+mod warnings;
 
 use std::io::{Write, stdout};
 
@@ -7,6 +10,8 @@ use crate::config::{self, Preload, Settings, Sink, Sources};
 use crate::log::{self, Role};
 use crate::net::Bind;
 use crate::sys::fork_safety::{Findings, Snapshot};
+
+use warnings::Surroundings;
 
 use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages};
 
@@ -29,17 +34,22 @@ pub(super) fn run(sources: &Sources, loader: &dyn Loader, fork: bool) -> i32 {
         messages::error(&format!("standard error cannot be used for the log: {error}"));
         return SYSTEM_ERROR;
     }
-    let before = match fork.then(Snapshot::take).transpose() {
-        Ok(before) => before,
-        Err(error) => {
+    for warning in warnings::warnings(&settings, &Surroundings::look(&settings)) {
+        messages::warning(&warning);
+    }
+    let before = match Snapshot::take() {
+        Ok(before) => Some(before),
+        Err(error) if fork => {
             messages::error(&format!("threads and sockets cannot be listed: {error}"));
             return SYSTEM_ERROR;
         }
+        Err(_) => None,
     };
-    import(&settings, loader, before.as_ref())
+    import(&settings, loader, before.as_ref(), fork)
 }
 
-fn import(settings: &Settings, loader: &dyn Loader, before: Option<&Snapshot>) -> i32 {
+/// With `fork` what was found is part of the report; without, it is a warning.
+fn import(settings: &Settings, loader: &dyn Loader, before: Option<&Snapshot>, fork: bool) -> i32 {
     match loader.load(settings, CHECKED, None) {
         Ok(application) => {
             let mut text = facts(settings);
@@ -48,9 +58,16 @@ fn import(settings: &Settings, loader: &dyn Loader, before: Option<&Snapshot>) -
                 Ok(None) => {}
                 Ok(Some(findings)) => {
                     has_threads = !findings.threads.is_empty();
-                    text.push_str(&fork_report(&findings, settings.app.preload));
+                    if fork {
+                        text.push_str(&fork_report(&findings, settings.app.preload));
+                    } else if let Some(warning) = preload_warning(&findings, settings.app.preload) {
+                        messages::warning(&warning);
+                    }
                 }
-                Err(error) => messages::error(&format!("threads and sockets cannot be listed: {error}")),
+                Err(error) if fork => {
+                    messages::error(&format!("threads and sockets cannot be listed: {error}"))
+                }
+                Err(_) => {}
             }
             // The end of the interpreter waits for the threads of the application, which may never end.
             if !has_threads {
@@ -64,6 +81,30 @@ fn import(settings: &Settings, loader: &dyn Loader, before: Option<&Snapshot>) -
             CONFIGURATION_ERROR
         }
     }
+}
+
+/// The same in a sentence, when workers are to be forked from the imported application.
+fn preload_warning(findings: &Findings, preload: Preload) -> Option<String> {
+    let Findings { threads, connections, listeners } = findings;
+    let kinds = [("thread", threads), ("connection", connections), ("listening socket", listeners)];
+    let found: Vec<_> = kinds
+        .iter()
+        .flat_map(|(kind, found)| found.iter().map(move |name| format!("the {kind} {name}")))
+        .collect();
+    let (setting, consequence) = match preload {
+        Preload::Auto => {
+            ("\"auto\"", "so that each worker imports the application itself and shares no memory")
+        }
+        Preload::Always => ("true", "and workers are forked all the same"),
+        Preload::Never => return None,
+    };
+    (!found.is_empty()).then(|| {
+        format!(
+            "app.preload = {setting}: the import leaves {} behind, which does not survive a fork, {consequence}: open or \
+             start it in hooks.worker_start, or set app.preload to false (rwsgi check --fork explains each)",
+            found.join(", ")
+        )
+    })
 }
 
 /// One line, and one more for each finding.
@@ -196,7 +237,7 @@ mod tests {
     fn whatever_is_wrong_is_a_configuration_error() {
         let directory = tempfile::tempdir().unwrap();
         let settings = sources(directory.path(), &[("app", "target", &["app"])]).load().unwrap();
-        assert_eq!(import(&settings, &Broken, None), 2);
+        assert_eq!(import(&settings, &Broken, None, false), 2);
         assert_eq!(run(&sources(directory.path(), &[("app", "target", &["app.py"])]), &Broken, false), 2);
     }
 
@@ -216,6 +257,19 @@ mod tests {
              127.0.0.1:5432: workers would read and write it at once: open it at its first use, or in \
              hooks.worker_start\n"
         );
+    }
+
+    #[test]
+    fn what_a_fork_loses_is_a_warning_where_workers_are_forked() {
+        let mut findings = Findings::default();
+        assert_eq!(preload_warning(&findings, Preload::Auto), None);
+        findings.threads = vec!["exporter".to_owned()];
+        findings.listeners = vec!["127.0.0.1:9".to_owned()];
+        let said = preload_warning(&findings, Preload::Auto).unwrap();
+        let begin = "app.preload = \"auto\": the import leaves the thread exporter, the listening socket 127.0.0.1:9 behind";
+        assert!(said.starts_with(begin), "{said}");
+        assert!(preload_warning(&findings, Preload::Always).unwrap().contains("forked all the same"));
+        assert_eq!(preload_warning(&findings, Preload::Never), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! from asking the server that runs on what it read before.
 
 mod show;
+mod top;
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
@@ -21,6 +22,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::config::Sources;
 use crate::ipc::control::places::Places;
 use crate::ipc::control::{Answer, Request};
+
+use top::Top;
 
 use super::{CONFIGURATION_ERROR, OK, SYSTEM_ERROR, messages, print};
 
@@ -44,9 +47,28 @@ which server? Name its configuration file or its control socket
 pub(super) struct Order {
     pub(super) file: Option<PathBuf>,
     socket: Option<PathBuf>,
-    request: Request,
-    /// Show a status as JSON.
-    json: bool,
+    task: Task,
+}
+
+/// What to do with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// Ask once.
+    Ask {
+        request: Request,
+        /// Show a status as JSON.
+        json: bool,
+    },
+    /// Look on.
+    Top(Top),
+}
+
+/// Where a server may be found.
+#[derive(Debug, Clone)]
+struct Place {
+    sockets: Vec<PathBuf>,
+    /// Its configuration file, for the messages.
+    file: Option<PathBuf>,
 }
 
 /// The subcommand for clap.
@@ -74,7 +96,7 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=1024))
         .help("How many workers");
     Command::new(NAME)
-        .about("Ask a running server: status, reload, stop, scale, dump, metrics, reopen-logs")
+        .about("Ask a running server: status, top, reload, stop, scale, dump, metrics, reopen-logs")
         .override_usage("rwsgi ctl -c FILE COMMAND\n       rwsgi ctl --socket PATH COMMAND")
         .after_help("Exit codes: 0 done, 1 refused, failed or no server reached, 2 usage error.")
         .subcommand_required(true)
@@ -85,6 +107,7 @@ pub(super) fn command() -> Command {
             Command::new("status")
                 .about("Show the workers and the requests that they are working on")
                 .arg(switch("json", "As JSON")),
+            top::command(),
             Command::new("reload")
                 .about("Start a generation from the code and configuration on disk; the old one serves until it is ready")
                 .arg(switch("wait", "Wait for the end of it, and fail as it fails, with the traceback")),
@@ -105,7 +128,7 @@ impl Order {
         let path = |name| matches.get_one::<PathBuf>(name).cloned();
         let (name, inner) = matches.subcommand().unwrap_or(("", matches));
         let request = match name {
-            "status" => Request::Status,
+            "status" | top::NAME => Request::Status { brief: name == top::NAME },
             "reload" => Request::Reload { wait: inner.get_flag("wait") },
             "stop" => Request::Stop,
             "scale" => Request::Scale { count: inner.get_one("count").copied().unwrap_or(1) },
@@ -114,11 +137,14 @@ impl Order {
             "reopen-logs" => Request::ReopenLogs,
             _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
         };
-        let json = request == Request::Status && inner.get_flag("json");
+        let task = match name {
+            top::NAME => Task::Top(Top::of(inner)),
+            _ => Task::Ask { request, json: name == "status" && inner.get_flag("json") },
+        };
         let socket = path(SOCKET);
         // `rwsgi -c app.toml ctl status` means the same as `rwsgi ctl -c app.toml status`.
         let file = path(FILE).or(file.filter(|_| socket.is_none()));
-        Ok(Self { file, socket, request, json })
+        Ok(Self { file, socket, task })
     }
 }
 
@@ -128,13 +154,30 @@ pub(super) fn run(order: &Order, sources: &Sources) -> i32 {
         messages::error(NO_SERVER_NAMED);
         return CONFIGURATION_ERROR;
     };
-    let outcome = connect(&sockets, sources.absolute_file().as_deref()).and_then(|stream| ask(order, stream));
-    match outcome {
-        Ok(code) => code,
-        Err(said) => {
-            messages::error(&show::printable(&said));
-            SYSTEM_ERROR
-        }
+    let place = Place { sockets, file: sources.absolute_file() };
+    let outcome = match order.task {
+        Task::Ask { request, json } => place.connect().and_then(|stream| ask(request, json, stream)),
+        Task::Top(top) => top.run(place),
+    };
+    outcome.unwrap_or_else(|said| {
+        messages::error(&show::printable(&said));
+        SYSTEM_ERROR
+    })
+}
+
+impl Place {
+    fn connect(&self) -> Result<UnixStream, String> {
+        connect(&self.sockets, self.file.as_deref())
+    }
+
+    /// The last answer to a request, or why there is none or what was asked for was not done.
+    fn ask(&self, request: Request) -> Result<Answer, String> {
+        let mut last = Answer::default();
+        converse(request, self.connect()?, |answer| {
+            last = answer;
+            OK
+        })?;
+        Ok(last)
     }
 }
 
@@ -208,24 +251,34 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// Sends the request and shows the answers. The exit code, or why there is no answer.
-fn ask(order: &Order, mut stream: UnixStream) -> Result<i32, String> {
+fn ask(request: Request, json: bool, stream: UnixStream) -> Result<i32, String> {
+    converse(request, stream, |answer| print(&show::answer(&answer, json)))
+}
+
+/// Sends the request and hands each answer on, as long as that gives [`OK`]. The exit code, or why there is no answer.
+fn converse(
+    request: Request,
+    mut stream: UnixStream,
+    mut take: impl FnMut(Answer) -> i32,
+) -> Result<i32, String> {
     let broken = |error: io::Error| match error.kind() == io::ErrorKind::WouldBlock {
         true => "the server does not answer: it may be stopped; see its log".to_owned(),
         false => format!("the connection to the server is broken: {error}"),
     };
-    let patience = match order.request {
+    let patience = match request {
         Request::Reload { wait: true } => None,
         Request::Dump => Some(DUMP_PATIENCE),
-        Request::Status
+        Request::Status { .. }
         | Request::Reload { wait: false }
         | Request::Stop
         | Request::Scale { .. }
         | Request::Metrics
+        | Request::Recycle { .. }
         | Request::ReopenLogs => Some(PATIENCE),
     };
     stream.set_read_timeout(patience).map_err(broken)?;
     // A server that refuses to listen has closed already, and has said why.
-    stream.write_all(&order.request.line()).ok();
+    stream.write_all(&request.line()).ok();
     let mut reader = BufReader::new(stream);
     let mut answered = false;
     loop {
@@ -247,12 +300,12 @@ fn ask(order: &Order, mut stream: UnixStream) -> Result<i32, String> {
         if !answer.ok {
             return Err(answer.error.unwrap_or_else(|| "the server refuses without a reason".to_owned()));
         }
-        let code = print(&show::answer(&answer, order.json));
+        let code = take(answer);
         if code != OK {
             return Ok(code);
         }
         answered = true;
-        if order.request == Request::Stop {
+        if request == Request::Stop {
             // It goes on until the last request is answered.
             reader.get_ref().set_read_timeout(None).map_err(broken)?;
         }

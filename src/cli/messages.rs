@@ -18,6 +18,11 @@ pub(super) fn error(text: &str) {
     writeln!(stderr().lock(), "rwsgi: {text}").ok();
 }
 
+/// Writes a warning: nothing is wrong, but it may become so.
+pub(super) fn warning(text: &str) {
+    writeln!(stderr().lock(), "rwsgi: warning: {text}").ok();
+}
+
 /// Writes everything that is wrong with a configuration.
 pub(super) fn problems(problems: &Problems) {
     error(&format!("{} in the configuration:\n{problems}", problems.count()));

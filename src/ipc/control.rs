@@ -10,7 +10,7 @@ pub mod places;
 
 use serde::{Deserialize, Serialize};
 
-use super::scoreboard::Scoreboard;
+use super::scoreboard::{BOUNDS_MICROS, Scoreboard};
 
 /// The longest line of a client, its end included.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -20,7 +20,11 @@ pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Request {
     /// How things stand.
-    Status,
+    Status {
+        /// Memory as the workers have measured it last, up to some seconds ago: for those who ask again and again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brief: bool,
+    },
     /// A new generation from what is on disk now, as SIGHUP.
     Reload {
         /// Answer when it is over; else as soon as the configuration was accepted.
@@ -38,6 +42,11 @@ pub enum Request {
     Dump,
     /// The text of `/metrics`.
     Metrics,
+    /// Another worker in the place of this one, which serves until that one does.
+    Recycle {
+        /// Its process id: the slot may have another worker by now.
+        pid: i32,
+    },
     /// Reopen the log files, as SIGUSR1.
     ReopenLogs,
 }
@@ -85,6 +94,8 @@ pub struct Stacks {
 pub struct Status {
     /// The release of the server.
     pub version: String,
+    /// `server.process_name`
+    pub name: String,
     /// The master's process id.
     pub pid: i32,
     /// The generation that serves.
@@ -93,6 +104,8 @@ pub struct Status {
     pub pending_generation: Option<u32>,
     /// For how long the master has been running.
     pub uptime_seconds: u64,
+    /// The same in milliseconds, from which rates are calculated; zero of a release that does not tell it.
+    pub uptime_millis: u64,
     /// When it was started: seconds since 1970.
     pub started_at: u64,
     /// The configuration file, absolute.
@@ -107,6 +120,8 @@ pub struct Status {
     pub templates: Vec<TemplateStatus>,
     /// What the master has counted since it was started.
     pub counters: MasterCounters,
+    /// Upper bounds of the buckets of [`WorkerStatus::latency`]; one more bucket holds what is slower.
+    pub latency_bounds_micros: Vec<u64>,
 }
 
 /// What the master has counted since it was started.
@@ -137,6 +152,14 @@ pub struct WorkerStatus {
     pub age_seconds: f64,
     /// Requests answered.
     pub requests: u64,
+    /// Answers by the first digit of their status, 1xx first; the last are connections that were cut without one.
+    pub answers: Vec<u64>,
+    /// Requests by how long they took, in the buckets of [`Status::latency_bounds_micros`].
+    pub latency: Vec<u64>,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
     /// Requests that the application is working on.
     pub in_flight: usize,
     /// Requests that wait for an app thread.
@@ -245,6 +268,13 @@ impl Answer {
     }
 }
 
+impl Status {
+    /// The buckets that [`WorkerStatus::observe`] counts in.
+    pub fn describe_latency(&mut self) {
+        self.latency_bounds_micros = BOUNDS_MICROS.to_vec();
+    }
+}
+
 impl WorkerStatus {
     /// Takes over what the worker's scoreboard says.
     pub fn observe(&mut self, board: &Scoreboard) {
@@ -258,6 +288,9 @@ impl WorkerStatus {
         self.tasks = tasks.collect();
         self.in_flight = self.tasks.len();
         self.requests = counters.requests;
+        self.answers = counters.statuses.to_vec();
+        self.latency = board.totals().latency.buckets.to_vec();
+        (self.bytes_in, self.bytes_out) = (counters.bytes_in, counters.bytes_out);
         self.queued = counters.queued;
         self.connections = counters.connections;
         self.timeouts = counters.timeouts;
@@ -283,12 +316,14 @@ mod tests {
     #[test]
     fn requests_are_written_as_documented() {
         for (request, text) in [
-            (Request::Status, r#"{"command":"status"}"#),
+            (Request::Status { brief: false }, r#"{"command":"status"}"#),
+            (Request::Status { brief: true }, r#"{"command":"status","brief":true}"#),
             (Request::Reload { wait: true }, r#"{"command":"reload","wait":true}"#),
             (Request::Stop, r#"{"command":"stop"}"#),
             (Request::Scale { count: 4 }, r#"{"command":"scale","count":4}"#),
             (Request::Dump, r#"{"command":"dump"}"#),
             (Request::Metrics, r#"{"command":"metrics"}"#),
+            (Request::Recycle { pid: 7 }, r#"{"command":"recycle","pid":7}"#),
             (Request::ReopenLogs, r#"{"command":"reopen-logs"}"#),
         ] {
             assert_eq!(String::from_utf8(request.line()).unwrap(), format!("{text}\n"));
@@ -363,6 +398,11 @@ mod tests {
         worker.observe(&board);
         assert_eq!((worker.requests, worker.in_flight, worker.queued), (1, 1, 1));
         assert_eq!((worker.connections, worker.timeouts), (5, 1));
+        let mut status = Status::default();
+        status.describe_latency();
+        assert_eq!(worker.answers, [0, 1, 0, 0, 0, 0]);
+        let bucket = worker.latency.iter().position(|&count| count == 1).unwrap();
+        assert_eq!((worker.latency.len(), status.latency_bounds_micros[bucket]), (15, 5_000));
         assert!(worker.silent_seconds.is_some());
         assert_eq!((worker.tasks[0].path.as_str(), worker.tasks[0].thread), ("/slow", 1));
     }

@@ -19,9 +19,11 @@ mod harness;
 mod process;
 #[path = "../corpus/reader.rs"]
 mod reader;
+mod terminal;
 mod tools;
 
 mod check;
+mod check_warnings;
 mod children;
 mod concurrency;
 mod corpus;
@@ -49,5 +51,6 @@ mod sockets;
 mod startup_errors;
 mod streaming;
 mod timeouts;
+mod top;
 mod tutorials;
 mod upgrade;

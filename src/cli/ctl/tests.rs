@@ -13,13 +13,13 @@ fn order(line: &str) -> Result<Order, clap::Error> {
 }
 
 fn asked(request: Request) -> Order {
-    Order { file: None, socket: Some("s".into()), request, json: false }
+    Order { file: None, socket: Some("s".into()), task: Task::Ask { request, json: false } }
 }
 
 #[test]
 fn commands_and_where_they_go() {
     for (line, request) in [
-        ("status", Request::Status),
+        ("status", Request::Status { brief: false }),
         ("reload", Request::Reload { wait: false }),
         ("reload --wait", Request::Reload { wait: true }),
         ("stop", Request::Stop),
@@ -33,11 +33,15 @@ fn commands_and_where_they_go() {
         assert_eq!(order(&format!("-c app.toml {line}")).unwrap(), by_file);
         assert_eq!(order(&format!("{line} -c app.toml")).unwrap(), by_file);
     }
-    assert!(order("-c app.toml status --json").unwrap().json);
+    let json = Task::Ask { request: Request::Status { brief: false }, json: true };
+    assert_eq!(order("-c app.toml status --json").unwrap().task, json);
     let matches = command().try_get_matches_from(["ctl", "status"]).unwrap();
     assert_eq!(Order::of(&matches, Some("outer.toml".into())).unwrap().file, Some("outer.toml".into()));
     let matches = command().try_get_matches_from(["ctl", "--socket", "s", "status"]).unwrap();
-    assert_eq!(Order::of(&matches, Some("outer.toml".into())).unwrap(), asked(Request::Status));
+    assert_eq!(
+        Order::of(&matches, Some("outer.toml".into())).unwrap(),
+        asked(Request::Status { brief: false })
+    );
 }
 
 fn sources(folder: &TempDir, file: Option<&str>) -> Sources {
@@ -49,9 +53,9 @@ fn the_socket_is_that_of_the_option_the_setting_or_the_path() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("app.toml"), "control.socket = \"c.sock\"\nnonsense = 1\n").unwrap();
     std::fs::write(folder.path().join("broken.toml"), "[app\n").unwrap();
-    let status = asked(Request::Status);
+    let status = asked(Request::Status { brief: false });
     assert_eq!(sockets(&status, &sources(&folder, None)), Some(vec!["s".into()]));
-    let by_file = Order { socket: None, ..asked(Request::Status) };
+    let by_file = Order { socket: None, ..asked(Request::Status { brief: false }) };
     assert_eq!(sockets(&by_file, &sources(&folder, None)), None);
     let set = vec![folder.path().join("c.sock")];
     assert_eq!(sockets(&by_file, &sources(&folder, Some("app.toml"))), Some(set));
@@ -96,7 +100,7 @@ fn outcome(request: Request, answer: &[u8]) -> Result<i32, String> {
         server.write_all(&answer).unwrap();
         line
     });
-    let outcome = ask(&asked(request), client);
+    let outcome = ask(request, false, client);
     assert_eq!(player.join().unwrap(), request.line());
     outcome
 }
@@ -104,21 +108,25 @@ fn outcome(request: Request, answer: &[u8]) -> Result<i32, String> {
 #[test]
 fn answers_become_exit_codes() {
     let done = Answer::done("done").line();
-    assert_eq!(outcome(Request::Status, &done), Ok(OK));
+    assert_eq!(outcome(Request::Status { brief: false }, &done), Ok(OK));
     assert_eq!(outcome(Request::Stop, &done), Ok(OK));
     assert_eq!(outcome(Request::Reload { wait: true }, &[done.clone(), done.clone()].concat()), Ok(OK));
     let failed = Answer::failed("it failed\nTraceback").line();
     let both = [done, failed].concat();
     assert_eq!(outcome(Request::Reload { wait: true }, &both), Err("it failed\nTraceback".to_owned()));
-    assert!(outcome(Request::Status, b"").unwrap_err().contains("without an answer"));
-    assert!(outcome(Request::Status, b"HTTP/1.1 200 OK\r\n").unwrap_err().contains("cannot be read"));
-    assert!(outcome(Request::Status, b"{}\n").unwrap_err().contains("without a reason"));
+    assert!(outcome(Request::Status { brief: false }, b"").unwrap_err().contains("without an answer"));
+    assert!(
+        outcome(Request::Status { brief: false }, b"HTTP/1.1 200 OK\r\n")
+            .unwrap_err()
+            .contains("cannot be read")
+    );
+    assert!(outcome(Request::Status { brief: false }, b"{}\n").unwrap_err().contains("without a reason"));
 }
 
 #[test]
 fn a_stop_ends_with_the_server() {
     let (client, mut server) = UnixStream::pair().unwrap();
-    let asking = thread::spawn(move || ask(&asked(Request::Stop), client));
+    let asking = thread::spawn(move || ask(Request::Stop, false, client));
     let mut line = Vec::new();
     BufReader::new(&server).read_until(b'\n', &mut line).unwrap();
     server.write_all(&Answer::done("stopping").line()).unwrap();
@@ -132,13 +140,14 @@ fn a_refusal_is_told_though_the_request_was_not_read() {
     let (client, mut server) = UnixStream::pair().unwrap();
     server.write_all(&Answer::failed("only root may").line()).unwrap();
     drop(server);
-    assert_eq!(ask(&asked(Request::Status), client), Err("only root may".to_owned()));
+    assert_eq!(ask(Request::Status { brief: false }, false, client), Err("only root may".to_owned()));
 }
 
 #[test]
 fn the_help_names_every_command() {
     let help = command().render_long_help().to_string();
-    for word in ["status", "reload", "stop", "scale", "dump", "reopen-logs", "--socket", "Exit codes"] {
+    for word in ["status", "top", "reload", "stop", "scale", "dump", "reopen-logs", "--socket", "Exit codes"]
+    {
         assert!(help.contains(word), "{word} in\n{help}");
     }
 }

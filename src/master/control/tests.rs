@@ -110,7 +110,7 @@ fn a_client_that_has_closed_its_sending_side_is_answered() {
     client.write_all(br#"{"command":"status"}"#).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let (id, request) = server.next_request();
-    assert_eq!(request, Request::Status);
+    assert_eq!(request, Request::Status { brief: false });
     server.control.answer(id, &Answer::done("well"), true, Instant::now());
     assert_eq!(lines(&mut client), [Answer::done("well")]);
 }
@@ -173,7 +173,7 @@ fn who_does_not_read_blocks_nobody_and_is_closed() {
     server.control.answer(id, &answer, true, Instant::now());
     assert_eq!(server.clients(), 1, "it has not taken all");
     let mut other = server.connect();
-    other.write_all(&Request::Status.line()).unwrap();
+    other.write_all(&Request::Status { brief: false }.line()).unwrap();
     let (id, _) = server.next_request();
     server.control.answer(id, &Answer::done("well"), true, Instant::now());
     assert_eq!(lines(&mut other), [Answer::done("well")]);
@@ -239,8 +239,8 @@ fn no_more_clients_than_there_are_places() {
     crowd.remove(7).shutdown(std::net::Shutdown::Both).unwrap();
     server.turn(|server| server.clients() == CLIENTS_MAX - 1);
     let mut next = server.connect();
-    next.write_all(&Request::Status.line()).unwrap();
-    assert_eq!(server.next_request().1, Request::Status);
+    next.write_all(&Request::Status { brief: false }.line()).unwrap();
+    assert_eq!(server.next_request().1, Request::Status { brief: false });
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_new_master_takes_the_socket_over() {
     let path = old.control.path().to_owned();
     let fd = old.control.as_fd().try_clone_to_owned().unwrap();
     let mut waiting = old.connect();
-    waiting.write_all(&Request::Status.line()).unwrap();
+    waiting.write_all(&Request::Status { brief: false }.line()).unwrap();
     let mut control = Control::from_fd(fd, &path).unwrap();
     let poll = Poll::new().unwrap();
     control.register(poll.registry(), FIRST_TOKEN).unwrap();

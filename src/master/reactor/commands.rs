@@ -88,7 +88,7 @@ impl Reactor {
 
     fn command(&mut self, client: ClientId, request: Request) {
         let answer = match request {
-            Request::Status => Answer::status(self.status()),
+            Request::Status { brief } => Answer::status(self.status(brief)),
             Request::Reload { wait } => match self.reload() {
                 Ok(generation) if wait => {
                     // It may be over already: a canary that could not even be forked.
@@ -115,12 +115,33 @@ impl Reactor {
             }
             Request::Metrics => Answer::metrics(self.metrics_text()),
             Request::Dump => return self.dump(client),
+            Request::Recycle { pid } => self.recycle_asked(pid),
             Request::ReopenLogs => {
                 self.reopen_logs();
                 Answer::done("the log files are reopened")
             }
         };
         self.answer_client(client, &answer, true);
+    }
+
+    /// Only a worker of the generation that serves is replaced; of one that boots or drains there is nothing to replace.
+    fn recycle_asked(&mut self, pid: i32) -> Answer {
+        let processes = self.supervisor.processes(Instant::now());
+        let known = processes.iter().find(|process| process.pid == Some(pid));
+        let Some((slot, worker)) = known.and_then(|process| Some((process.slot?, process))) else {
+            return Answer::failed(format!("there is no worker with the pid {pid} any more"));
+        };
+        match worker.phase {
+            "serving" => {
+                let reason = "rwsgi ctl asks for it".to_owned();
+                self.tell(Event::Recycle { id: worker.id, reason, stuck: false });
+                Answer::done(format!("worker {slot} (pid {pid}) goes as soon as another serves in its place"))
+            }
+            "recycling" => Answer::done(format!("worker {slot} (pid {pid}) is being replaced already")),
+            phase => Answer::failed(format!(
+                "worker {slot} (pid {pid}) is {phase}: only one that serves is replaced"
+            )),
+        }
     }
 
     fn answer_client(&mut self, client: ClientId, answer: &Answer, last: bool) {
@@ -217,15 +238,18 @@ impl Reactor {
         Some(Stacks { pid, generation, slot, text: text.to_owned() })
     }
 
-    fn status(&self) -> Status {
+    fn status(&self, brief: bool) -> Status {
         let generation = self.supervisor.serving_generation();
         let resources = self.generations.get(generation);
+        let uptime = self.commands.started.elapsed();
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: nix::unistd::getpid().as_raw(),
             generation,
             pending_generation: self.supervisor.pending_generation(),
-            uptime_seconds: self.commands.started.elapsed().as_secs(),
+            name: resources.map(|it| it.settings.server.process_name.clone()).unwrap_or_default(),
+            uptime_seconds: uptime.as_secs(),
+            uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
             started_at: self
                 .commands
                 .started_at
@@ -237,6 +261,7 @@ impl Reactor {
             counters: self.commands.counters,
             ..Status::default()
         };
+        status.describe_latency();
         let processes = self.supervisor.processes(Instant::now());
         let measures_memory = processes.len() <= MEASURED_MAX;
         for process in processes {
@@ -251,7 +276,8 @@ impl Reactor {
             if let Some(known) = self.processes.get(process.id) {
                 worker.observe(&known.scoreboard);
             }
-            let memory = pid.filter(|_| measures_memory).and_then(forensics::memory_of);
+            let is_measured = measures_memory && !(brief && worker.private_memory_bytes.is_some());
+            let memory = pid.filter(|_| is_measured).and_then(forensics::memory_of);
             if let Some(memory) = memory {
                 worker.private_memory_bytes = Some(memory.private);
                 worker.proportional_memory_bytes = Some(memory.proportional);
