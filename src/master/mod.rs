@@ -31,7 +31,6 @@ use crate::net::{Listener, SocketFile};
 use crate::sys;
 
 use control::{Control, OwnFile};
-use listeners::Reconciled;
 use notify::Notifier;
 use pid_file::PidFile;
 use reactor::{Reactor, Resources};
@@ -114,13 +113,10 @@ fn acquire(
 ) -> Result<Resources, StartErrors> {
     let listeners = match &predecessor {
         Some(predecessor) => listeners::reconcile(&predecessor.listeners, &settings.server),
-        None => listeners::open(&settings.server).map(|listeners| Reconciled {
-            bound: listeners.clone(),
-            listeners,
-            removed: Vec::new(),
-        }),
+        None => listeners::open(&settings.server),
     };
     let mut listeners = listeners.map_err(StartErrors)?;
+    let notifier = Notifier::from_environment(listeners.found());
     if let Some(predecessor) = &mut predecessor {
         predecessor.listeners = std::mem::take(&mut listeners.removed);
     }
@@ -132,7 +128,6 @@ fn acquire(
         log::warn!("rwsgi ctl cannot be used: {problem}");
         None
     });
-    let notifier = Notifier::from_environment();
     let mut resources = Resources { listeners, control, pid_file: None, notifier, program, predecessor };
     match give_up_privileges(settings, &mut resources) {
         Ok(()) => Ok(resources),

@@ -1,9 +1,11 @@
 //! The master's event loop: signals, channels, commands and deadlines in, the supervisor's actions out.
 //!
 //! Actions and the events that answer them are worked off first in, first out, before the next event is looked at. What
-//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`.
+//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`, what
+//! the service manager is told in `announce`.
 
 mod actions;
+mod announce;
 mod commands;
 mod succession;
 
@@ -81,6 +83,10 @@ pub(super) struct Reactor {
     is_stopping: bool,
     /// The highest generation that has served in full.
     has_served: u32,
+    /// Why what was asked for last has not happened, for the service manager.
+    trouble: Option<String>,
+    /// What processes that are gone have answered.
+    requests_of_the_gone: u64,
     exit_code: Option<i32>,
 }
 
@@ -134,7 +140,7 @@ impl Reactor {
         let listeners = listeners.listeners;
         let generation = Generation { settings, listeners, is_announced: true };
         generations.insert(first_generation, generation);
-        let reactor = Self {
+        let mut reactor = Self {
             poll,
             signals,
             own_descriptors,
@@ -159,9 +165,12 @@ impl Reactor {
             socket_files: Vec::new(),
             is_stopping: false,
             has_served: 0,
+            trouble: None,
+            requests_of_the_gone: 0,
             exit_code: None,
         };
         reactor.watch_predecessor()?;
+        reactor.notify_starting();
         Ok(reactor)
     }
 
@@ -222,7 +231,9 @@ impl Reactor {
             return;
         }
         self.socket_files.extend(self.generations.socket_files());
-        self.socket_files.iter().for_each(SocketFile::remove);
+        // The next start has the listeners of the others.
+        let gone = self.socket_files.iter().filter(|file| !self.notifier.keeps(file));
+        gone.for_each(SocketFile::remove);
         if let Some(pid_file) = &self.pid_file {
             pid_file.remove();
         }
@@ -262,9 +273,7 @@ impl Reactor {
 
     fn stop(&mut self, how: Stop, reason: &'static str) {
         if how != Stop::Handover {
-            if self.is_in_charge() {
-                self.notifier.stopping();
-            }
+            self.notify_stopping();
             if let Some(upgrade) = &mut self.upgrade {
                 upgrade.stop();
             }
@@ -292,14 +301,13 @@ impl Reactor {
             Ok((plan, generation)) => {
                 let number = self.supervisor.next_generation();
                 self.generations.insert(number, generation);
-                if self.is_in_charge() {
-                    self.notifier.reloading();
-                }
+                self.notify_reloading(number);
                 self.tell(Event::Reload(plan));
                 Ok(number)
             }
             Err(problems) => {
                 self.commands.counters.reloads_failed += 1;
+                self.note_failed_reload(&problems);
                 problems.lines().for_each(|line| log::error!("{line}"));
                 log::error!("reload refused: generation {serving} keeps serving");
                 Err(problems)
@@ -401,6 +409,7 @@ impl Reactor {
         if process.role == Role::Template {
             self.processes.forget_asked_of(id, self.poll.registry());
         }
+        self.note_gone(process.scoreboard.counters().requests);
         let death = self.death(&process, status);
         self.tell(Event::Exited { id, death });
     }
@@ -431,13 +440,16 @@ impl Reactor {
         self.finish_dumps();
         self.finish_reloads();
         if self.next_watchdog.is_some_and(|at| at <= now) {
-            self.notifier.watchdog();
+            if self.is_in_charge() {
+                self.notifier.watchdog();
+            }
             self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);
         }
         if now < self.next_look {
             return;
         }
         self.next_look = now + LOOK_EVERY;
+        self.notify_status(now);
         self.processes.send_unsent();
         for event in self.processes.silent(now) {
             self.tell(event);
