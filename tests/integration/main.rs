@@ -34,6 +34,7 @@ mod frameworks;
 mod hostile;
 mod http;
 mod nginx;
+mod nginx_config;
 mod pep3333;
 mod proxy;
 mod real_clients;
