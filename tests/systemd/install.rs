@@ -70,8 +70,14 @@ pub(crate) fn files() -> TempDir {
     }
     write("usr/lib/sysusers.d/rwsgi.conf", &unit_file("rwsgi.sysusers"));
     write("usr/lib/tmpfiles.d/rwsgi.conf", &unit_file("rwsgi.tmpfiles"));
+    let python = for_python();
+    if !python.is_empty() {
+        crate::say(
+            "the Python of this machine is in a home directory: ProtectHome=tmpfs, with it, takes the place of yes",
+        );
+    }
     for unit in ["rwsgi", "rwsgi@"] {
-        let text = format!("{QUICK}{}", for_python());
+        let text = format!("{QUICK}{python}");
         write(&format!("etc/systemd/system/{unit}.service.d/test.conf"), &text);
     }
     write("etc/systemd/system/shop-admin.socket", ADMIN_SOCKET);

@@ -19,6 +19,17 @@ use crate::{install, process};
 const NAMESPACES: [&str; 8] =
     ["-m", "-p", "-f", "-i", "-u", "-n", "--propagation=private", "--kill-child=SIGKILL"];
 
+/// What `boot.sh` will need, tried in namespaces that end at once.
+const TRIAL: &str = "
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root
+mknod /mnt/null c 1 3
+: >/mnt/null
+groups=$(awk '$3 == \"cgroup2\" { print $2; exit }' /proc/mounts)
+test -w \"$groups/\" || { echo 'control groups (version 2) cannot be made' >&2; exit 1; }
+";
+
 /// A machine that runs.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -41,12 +52,11 @@ pub(crate) fn obstacle() -> Option<String> {
         }
     }
     let mut command = Command::new("unshare");
-    command.args(NAMESPACES).args(["sh", "-c"]);
-    command.arg("mount -t tmpfs tmpfs /mnt && grep -q overlay /proc/filesystems && grep -q ' cgroup2 rw' /proc/mounts");
-    let output = command.stdin(Stdio::null()).output().expect("unshare can be run");
+    command.args(NAMESPACES).args(["sh", "-euc", TRIAL]).stdin(Stdio::null());
+    let output = command.output().expect("unshare can be run");
     (!output.status.success()).then(|| {
         let said = String::from_utf8_lossy(&output.stderr);
-        format!("namespaces with mounts, overlays and writable control groups (version 2) are not to be had here: {said}")
+        format!("this machine (a container?) does not allow what a systemd of its own needs: {}", said.trim())
     })
 }
 
@@ -55,8 +65,10 @@ impl Machine {
     pub(crate) fn boot(work: TempDir) -> Self {
         let notify = UnixDatagram::bind(work.path().join("shared/notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut command = Command::new("unshare");
-        command.args(NAMESPACES).arg("sh").arg(root().join("tests/systemd/boot.sh")).arg(work.path());
+        // A test that is killed takes the machine with it.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare"]).args(NAMESPACES);
+        command.arg("sh").arg(root().join("tests/systemd/boot.sh")).arg(work.path());
         command.arg(install::packages()).stdin(Stdio::null());
         let program = Program::spawn(command);
         let mut machine = Self { program: Some(program), journal: None, systemd: 0, work };

@@ -87,7 +87,7 @@ fn changes_under_load(machine: &Machine) {
     let answers = load.answers();
     assert!(load.finish() >= answers);
     assert!(answers > 50, "hardly a request was made: {answers}");
-    eprintln!("{answers} requests under load, none failed");
+    crate::say(&format!("{answers} requests under load, none failed"));
 }
 
 fn reload(machine: &Machine) {
