@@ -84,6 +84,8 @@ fn changes_under_load(machine: &Machine) {
     broken_reload(machine);
     restart(machine);
     upgrade(machine);
+    // Of a master that systemd has not started.
+    restart(machine);
     let answers = load.answers();
     assert!(load.finish() >= answers);
     assert!(answers > 50, "hardly a request was made: {answers}");
@@ -147,6 +149,7 @@ fn upgrade(machine: &Machine) {
     assert_ne!(machine.property(UNIT, "MainPID"), before);
     assert_eq!(machine.property(UNIT, "ActiveState"), "active");
     assert_eq!(machine.property(UNIT, "NFileDescriptorStore"), "1");
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
     fs::write(machine.path(SITE), site("fourth")).unwrap();
     machine.run(&["systemctl", "reload", UNIT]);
     assert_eq!(machine.get(SOCKET, "/"), "fourth");
@@ -199,6 +202,9 @@ fn stop(machine: &Machine) {
     machine.run(&["systemctl", "stop", UNIT]);
     assert_eq!(machine.property(UNIT, "ActiveState"), "inactive");
     assert_eq!(machine.property(UNIT, "Result"), "success");
+    let control = fs::read_dir(machine.path("/run/rwsgi")).unwrap().flatten();
+    let left: Vec<_> = control.map(|entry| entry.file_name()).filter(|name| name != "app.sock").collect();
+    assert!(left.is_empty(), "the control socket is left: {left:?}");
     let refused = UnixStream::connect(machine.path(SOCKET)).map(drop);
     assert!(refused.is_err(), "somebody still listens");
     assert_eq!(machine.try_run(&["pgrep", "-u", "rwsgi"]).status.code(), Some(1), "processes are left");

@@ -54,18 +54,24 @@ impl fmt::Display for Report {
             Phase::Serving => {}
             Phase::Reloading(pending) => write!(f, "reloading: generation {pending} boots, ")?,
             Phase::Upgrading => f.write_str("upgrading: a new master starts, ")?,
-            Phase::Stopping => return write!(f, "stopping: {requests} requests, {in_flight} in flight"),
+            Phase::Stopping => {
+                return write!(f, "stopping: {}, {in_flight} in flight", counted(*requests, "request"));
+            }
         }
         if workers < count {
             write!(f, "{workers} of ")?;
         }
-        let s = if *count == 1 { "" } else { "s" };
-        write!(f, "{count} worker{s}, generation {generation}, {requests} requests, {in_flight} in flight")?;
+        let (workers, requests) = (counted(u64::from(*count), "worker"), counted(*requests, "request"));
+        write!(f, "{workers}, generation {generation}, {requests}, {in_flight} in flight")?;
         match trouble {
             Some(trouble) => write!(f, "; {trouble}, generation {generation} goes on"),
             None => Ok(()),
         }
     }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The first line of an explanation, as much as fits one line of a terminal or two.
@@ -109,10 +115,11 @@ mod tests {
     fn line_of_every_phase() {
         let report = Report { requests: 1234, in_flight: 3, ..serving() };
         assert_eq!(report.to_string(), "4 workers, generation 2, 1234 requests, 3 in flight");
-        let starting = Report { phase: Phase::Starting, workers: 0, count: 1, generation: 1, ..serving() };
+        let starting =
+            Report { phase: Phase::Starting, workers: 0, count: 1, generation: 1, requests: 1, ..serving() };
         assert_eq!(
             starting.to_string(),
-            "starting: generation 1 boots, 0 of 1 worker, generation 1, 0 requests, 0 in flight"
+            "starting: generation 1 boots, 0 of 1 worker, generation 1, 1 request, 0 in flight"
         );
         let reloading = Report { phase: Phase::Reloading(3), ..serving() };
         assert!(reloading.to_string().starts_with("reloading: generation 3 boots, 4 workers, generation 2,"));
