@@ -39,7 +39,7 @@ impl Reactor {
                 }
                 Action::Log { level, text } => log::log!(level, "{text}"),
                 Action::ReloadOver { generation, outcome } => {
-                    self.trouble = None;
+                    self.news.trouble = None;
                     if let Err(explanation) = &outcome {
                         self.note_failed_reload(explanation);
                     }

@@ -23,6 +23,15 @@ pub(super) fn stop_time(workers: &Workers) -> Duration {
     workers.graceful_timeout + ALLOWANCE
 }
 
+/// What is remembered to be told.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Why what was asked for last has not happened.
+    pub(super) trouble: Option<String>,
+    /// What processes that are gone have answered.
+    requests_of_the_gone: u64,
+}
+
 impl Reactor {
     /// Whether this is the master that the service manager knows.
     pub(super) fn is_in_charge(&self) -> bool {
@@ -72,15 +81,27 @@ impl Reactor {
 
     /// A reload has come to nothing.
     pub(super) fn note_failed_reload(&mut self, explanation: &str) {
-        self.trouble = Some(format!("reload failed: {}", headline(explanation)));
+        self.news.trouble = Some(format!("reload failed: {}", headline(explanation)));
     }
 
     /// A process is gone, and its scoreboard with it.
     pub(super) fn note_gone(&mut self, requests: u64) {
-        self.requests_of_the_gone += requests;
+        self.news.requests_of_the_gone += requests;
     }
 
-    /// Once a second: the loop turns, and this is how the server does.
+    /// The loop turns.
+    pub(super) fn feed_watchdog(&mut self, now: Instant) {
+        if self.next_watchdog.is_none_or(|at| now < at) {
+            return;
+        }
+        // The service manager believes only the master that it knows.
+        if self.is_in_charge() {
+            self.notifier.watchdog();
+        }
+        self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);
+    }
+
+    /// How the server does; once a second.
     pub(super) fn notify_status(&mut self, now: Instant) {
         if self.notifier.is_heard() && self.is_in_charge() {
             let report = self.report();
@@ -101,9 +122,9 @@ impl Reactor {
             generation: serving,
             workers: u32::try_from(workers).unwrap_or(u32::MAX),
             count: self.supervisor.count(),
-            requests: self.requests_of_the_gone,
+            requests: self.news.requests_of_the_gone,
             in_flight: 0,
-            trouble: self.trouble.clone(),
+            trouble: self.news.trouble.clone(),
         };
         for (_, process) in self.processes.iter() {
             report.requests += process.scoreboard.counters().requests;

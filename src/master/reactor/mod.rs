@@ -39,6 +39,7 @@ use super::spawn::Role;
 use super::supervisor::{Action, Death, Event, Plan, ProcessId, Stop, Supervisor};
 use super::upgrade::{Predecessor, Program, Upgrade};
 
+use announce::News;
 use commands::Commands;
 
 const SIGNALS_TOKEN: Token = Token(usize::MAX - 1);
@@ -83,10 +84,7 @@ pub(super) struct Reactor {
     is_stopping: bool,
     /// The highest generation that has served in full.
     has_served: u32,
-    /// Why what was asked for last has not happened, for the service manager.
-    trouble: Option<String>,
-    /// What processes that are gone have answered.
-    requests_of_the_gone: u64,
+    news: News,
     exit_code: Option<i32>,
 }
 
@@ -165,8 +163,7 @@ impl Reactor {
             socket_files: Vec::new(),
             is_stopping: false,
             has_served: 0,
-            trouble: None,
-            requests_of_the_gone: 0,
+            news: News::default(),
             exit_code: None,
         };
         reactor.watch_predecessor()?;
@@ -439,12 +436,7 @@ impl Reactor {
         }
         self.finish_dumps();
         self.finish_reloads();
-        if self.next_watchdog.is_some_and(|at| at <= now) {
-            if self.is_in_charge() {
-                self.notifier.watchdog();
-            }
-            self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);
-        }
+        self.feed_watchdog(now);
         if now < self.next_look {
             return;
         }

@@ -137,7 +137,7 @@ impl Reactor {
             return true;
         }
         if level == log::Level::Error {
-            self.trouble = Some(format!("upgrade failed: the new master {status}"));
+            self.news.trouble = Some(format!("upgrade failed: the new master {status}"));
         }
         if !self.is_stopping {
             self.tell(Event::Resume);
