@@ -1,5 +1,5 @@
-//! Which listeners the master has: those of `server.bind`, or the ones that the service manager passed; and what becomes of
-//! them when `server.bind` changes.
+//! Which listeners the master has: those of `server.bind`, or the ones that the service manager passed, from socket units or
+//! from its store; and what becomes of them when `server.bind` changes.
 //!
 //! A changed `server.bind` takes three steps. At the reload [`reconcile`] binds what is new, beside everything that is open: a
 //! problem refuses the reload. The new generation is spawned with `listeners`. When it serves, [`adjust`] applies backlog and
@@ -13,44 +13,122 @@ use std::fs;
 use std::os::fd::RawFd;
 
 use crate::config::Server;
-use crate::net::{Address, Bind, Listener, SocketFile, inherit};
+use crate::net::inherit::{self, Passed};
+use crate::net::{Address, Bind, Listener, SocketFile};
 
-/// Opens every listener.
+/// Opens every listener. A passed socket is taken for the address of `server.bind` that it has, and so is one that a
+/// server before this one has left in the service manager's store. `removed` are the stored ones that are not wanted any
+/// more: they are ended already.
 ///
 /// # Errors
 /// All addresses that cannot be listened on, a sentence each; then none is left open.
-pub(super) fn open(server: &Server) -> Result<Vec<Listener>, Vec<String>> {
-    let passed = inherit::take_passed();
-    let (binds, unused) = choose(server, &passed);
-    for fd in unused {
-        log::warn!(
-            "fd:{fd} was passed by the service manager but is not used: server.bind is set; remove server.bind, or add \"fd:{fd}\" to it"
-        );
-        // Adopted and closed: nobody would ever accept from it.
-        Listener::inherit(fd).ok();
-    }
+pub(super) fn open(server: &Server) -> Result<Reconciled, Vec<String>> {
+    open_with(server, &inherit::take_passed())
+}
+
+fn open_with(server: &Server, passed: &[Passed]) -> Result<Reconciled, Vec<String>> {
     warn_of_short_backlog(server.backlog);
-    let mut listeners = Vec::new();
-    let mut problems = Vec::new();
+    let lent: Vec<RawFd> = passed.iter().filter(|it| !it.is_stored()).map(|it| it.fd).collect();
+    let binds = choose(server, &lent);
+    let Takings { passed: open, removed, mut problems } = take(passed, &binds);
+    let is_among = |listener: &Listener, them: &[Listener]| them.iter().any(|it| it.is_same(listener));
+    let mut listeners: Vec<Listener> = Vec::new();
     let mut descriptors = Vec::new();
     for bind in &binds {
-        if let Bind::Descriptor(fd) = bind {
-            if descriptors.contains(fd) {
-                problems.push(format!("cannot listen on fd:{fd}: server.bind names it twice"));
-                continue;
+        let found = match bind {
+            // The number may be taken over once.
+            Bind::Descriptor(fd) if descriptors.contains(fd) => Err(named_twice(bind)),
+            Bind::Descriptor(fd) => {
+                descriptors.push(*fd);
+                match open.iter().find(|it| it.bind == *bind) {
+                    Some(listener) => Ok(vec![listener.clone()]),
+                    // Why it cannot be taken is said already.
+                    None if lent.contains(fd) => Ok(Vec::new()),
+                    None => Listener::inherit(*fd).map(|it| vec![it]).map_err(|error| error.to_string()),
+                }
             }
-            descriptors.push(*fd);
-        }
-        match Listener::bind(bind, server.backlog, server.socket_mode) {
-            Ok(bound) => listeners.extend(bound),
-            Err(error) => problems.push(error.to_string()),
+            Bind::Tcp(_) | Bind::Name(..) | Bind::Unix(_) => {
+                Listener::bind_beside(bind, server.backlog, server.socket_mode, &open)
+                    .map_err(|error| error.to_string())
+            }
+        };
+        match found {
+            Ok(found) if found.iter().any(|it| is_among(it, &listeners)) => problems.push(named_twice(bind)),
+            Ok(found) => listeners.extend(found),
+            Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() {
-        return Ok(listeners);
+    let bound: Vec<_> = listeners.iter().filter(|it| !is_among(it, &open)).cloned().collect();
+    if !problems.is_empty() {
+        remove_files(&bound);
+        return Err(problems);
     }
-    remove_files(&listeners);
-    Err(problems)
+    let mut reconciled = Reconciled { listeners, bound, removed };
+    for unused in open {
+        if is_among(&unused, &reconciled.listeners) {
+            continue;
+        }
+        if unused.is_lent() {
+            warn_of_unused(&unused, passed);
+        } else {
+            unused.clone().end();
+            reconciled.removed.push(unused);
+        }
+    }
+    Ok(reconciled)
+}
+
+/// What came of what was passed.
+struct Takings {
+    passed: Vec<Listener>,
+    /// Stored ones that are not wanted any more, ended, so that they are not in the way of what is bound next.
+    removed: Vec<Listener>,
+    problems: Vec<String>,
+}
+
+fn take(passed: &[Passed], binds: &[Bind]) -> Takings {
+    let mut takings = Takings { passed: Vec::new(), removed: Vec::new(), problems: Vec::new() };
+    for one in passed {
+        match one.take() {
+            Ok(listener) if listener.is_lent() || is_wanted(&listener, binds) => {
+                takings.passed.push(listener)
+            }
+            Ok(listener) => {
+                log::info!("no longer listening on {listener}, which was left by the server before this one");
+                listener.clone().end();
+                takings.removed.push(listener);
+            }
+            Err(error) if one.is_stored() => log::debug!("{}: {error}", one.name),
+            Err(error) if binds.contains(&Bind::Descriptor(one.fd)) => {
+                takings.problems.push(error.to_string())
+            }
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+    takings
+}
+
+/// Whether a listener may be for one of these addresses. What a name means is found out later.
+fn is_wanted(listener: &Listener, binds: &[Bind]) -> bool {
+    binds.iter().any(|bind| match (bind, &listener.local) {
+        (Bind::Tcp(wanted), Address::Tcp(local)) => wanted == local,
+        (Bind::Name(_, port), Address::Tcp(local)) => *port == local.port(),
+        (Bind::Unix(wanted), Address::Unix(Some(local))) => wanted == local && listener.is_reachable(),
+        (Bind::Tcp(_) | Bind::Name(..) | Bind::Unix(_) | Bind::Descriptor(_), _) => false,
+    })
+}
+
+fn named_twice(bind: &Bind) -> String {
+    format!("cannot listen on {bind}: server.bind names it twice")
+}
+
+fn warn_of_unused(listener: &Listener, passed: &[Passed]) {
+    let Bind::Descriptor(fd) = listener.bind else { return };
+    let name = passed.iter().find(|it| it.fd == fd).map(|it| it.name.as_str()).unwrap_or_default();
+    log::warn!(
+        "fd:{fd} ({name}, {listener}) was passed by the service manager but is not used: server.bind is set to other \
+         addresses; remove server.bind, or add this address to it"
+    );
 }
 
 /// The listeners of a new configuration in a server that runs.
@@ -68,6 +146,12 @@ impl Reconciled {
     /// Whether the new configuration listens elsewhere than the one before.
     pub(super) fn moves(&self) -> bool {
         !self.bound.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Those that there were before.
+    pub(super) fn found(&self) -> impl Iterator<Item = &Listener> {
+        let is_found = |it: &&Listener| !self.bound.iter().any(|bound| bound.is_same(it));
+        self.listeners.iter().filter(is_found).chain(&self.removed)
     }
 }
 
@@ -87,10 +171,10 @@ pub(super) fn reconcile(current: &[Listener], server: &Server) -> Result<Reconci
     let is_among = |listener: &Listener, them: &[Listener]| them.iter().any(|it| it.is_same(listener));
     let mut listeners: Vec<Listener> = Vec::new();
     let mut problems = Vec::new();
-    for bind in choose(server, &passed).0 {
+    for bind in choose(server, &passed) {
         match keep_or_bind(&bind, current, &listeners, server) {
             Ok(found) if found.iter().any(|listener| is_among(listener, &listeners)) => {
-                problems.push(format!("cannot listen on {bind}: server.bind names it twice"));
+                problems.push(named_twice(&bind));
             }
             Ok(found) => listeners.extend(found),
             Err(problem) => problems.push(problem),
@@ -178,13 +262,12 @@ fn is_in_the_way(local: &Address, bind: &Bind) -> bool {
         && (local.ip().is_unspecified() || wanted.ip().is_unspecified())
 }
 
-/// What to bind, and which passed descriptors nobody asked for.
-fn choose(server: &Server, passed: &[RawFd]) -> (Vec<Bind>, Vec<RawFd>) {
-    if server.bind_is_default && !passed.is_empty() {
-        return (passed.iter().map(|&fd| Bind::Descriptor(fd)).collect(), Vec::new());
+/// What to bind: the sockets of socket units take the place of the default.
+fn choose(server: &Server, lent: &[RawFd]) -> Vec<Bind> {
+    if server.bind_is_default && !lent.is_empty() {
+        return lent.iter().map(|&fd| Bind::Descriptor(fd)).collect();
     }
-    let unused = passed.iter().filter(|&&fd| !server.bind.contains(&Bind::Descriptor(fd)));
-    (server.bind.clone(), unused.copied().collect())
+    server.bind.clone()
 }
 
 /// The kernel cuts a backlog silently (listen(2)).

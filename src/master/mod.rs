@@ -117,6 +117,7 @@ fn acquire(
     mut predecessor: Option<Predecessor>,
 ) -> Result<Resources, StartErrors> {
     let (mut listeners, mut metrics) = listen(settings, predecessor.as_ref())?;
+    let notifier = Notifier::from_environment(listeners.found());
     if let Some(predecessor) = &mut predecessor {
         predecessor.listeners = std::mem::take(&mut listeners.removed);
         predecessor.listeners.append(&mut metrics.removed);
@@ -130,7 +131,6 @@ fn acquire(
         log::warn!("rwsgi ctl cannot be used: {problem}");
         None
     });
-    let notifier = Notifier::from_environment();
     let mut resources =
         Resources { listeners, metrics, control, pid_file: None, notifier, program, predecessor };
     match give_up_privileges(settings, &mut resources) {
@@ -149,11 +149,7 @@ fn listen(
 ) -> Result<(Reconciled, Reconciled), StartErrors> {
     let listeners = match predecessor {
         Some(predecessor) => listeners::reconcile(&predecessor.listeners, &settings.server),
-        None => listeners::open(&settings.server).map(|listeners| Reconciled {
-            bound: listeners.clone(),
-            listeners,
-            removed: Vec::new(),
-        }),
+        None => listeners::open(&settings.server),
     };
     let metrics = metrics::reconcile(predecessor.map_or(&[], |it| &it.metrics), settings);
     match (listeners, metrics) {

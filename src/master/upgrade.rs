@@ -87,6 +87,9 @@ struct Handed {
     bind: String,
     /// Device and inode of the socket file that the server made.
     file: Option<(u64, u64)>,
+    /// Whether it belongs to a socket unit.
+    #[serde(default)]
+    lent: bool,
 }
 
 /// What the new master gets.
@@ -292,6 +295,7 @@ impl Handed {
             fd: listener.as_fd().as_raw_fd(),
             bind: listener.bind.to_string(),
             file: listener.socket_file().map(SocketFile::identity),
+            lent: listener.is_lent(),
         }
     }
 
@@ -301,7 +305,8 @@ impl Handed {
             (Bind::Unix(path), Some(identity)) => Some(SocketFile::new(path.clone(), identity)),
             (Bind::Unix(_) | Bind::Tcp(_) | Bind::Name(..) | Bind::Descriptor(_), _) => None,
         };
-        Listener::take_over(self.fd, &bind, file).map_err(|error| error.to_string())
+        let listener = Listener::take_over(self.fd, &bind, file).map_err(|error| error.to_string())?;
+        Ok(if self.lent { listener.lent() } else { listener })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct Listener {
     /// Where it really listens (`getsockname`).
     pub local: Address,
     file: Option<SocketFile>,
+    /// Whether it belongs to somebody else, who keeps it open: a socket unit of the service manager, or a parent process.
+    is_lent: bool,
 }
 
 /// Why an address cannot be listened on; one sentence that says what to change.
@@ -149,7 +151,35 @@ impl Listener {
             None if name.is_unix() => Address::Unix(name.as_pathname().map(Path::to_path_buf)),
             None => return Err(io::Error::other("neither an internet nor a unix socket")),
         };
-        Ok(Self { socket: Arc::new(socket.into()), bind: bind.clone(), local, file })
+        let is_lent = matches!(bind, Bind::Descriptor(_));
+        Ok(Self { socket: Arc::new(socket.into()), bind: bind.clone(), local, file, is_lent })
+    }
+
+    /// Whether somebody else owns it and keeps it open.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        self.is_lent
+    }
+
+    /// The same, owned by somebody else.
+    #[must_use]
+    pub fn lent(self) -> Self {
+        Self { is_lent: true, ..self }
+    }
+
+    /// The same as its own server had it: under this address, with the file that it made.
+    #[must_use]
+    pub fn known_as(self, bind: &Bind, file: Option<SocketFile>) -> Self {
+        Self { bind: bind.clone(), file, is_lent: matches!(bind, Bind::Descriptor(_)), ..self }
+    }
+
+    /// Ends it in every process that has it, at once, and removes its file. What waits in its queue is lost.
+    pub fn end(self) {
+        // One that does not listen any more is as good.
+        SockRef::from(&*self.socket).shutdown(Shutdown::Both).ok();
+        if let Some(file) = &self.file {
+            file.remove();
+        }
     }
 
     /// The socket file that we made, if it is a unix socket that we bound.
@@ -170,13 +200,12 @@ impl Listener {
         self.file.as_ref().is_none_or(SocketFile::is_ours)
     }
 
-    /// Changes the backlog and, for a unix socket that we bound, the permissions. An inherited socket is left as it was
-    /// passed.
+    /// Changes the backlog and, for a unix socket that we bound, the permissions. A lent socket is left as it was passed.
     ///
     /// # Errors
     /// The socket file belongs to somebody else.
     pub fn adjust(&self, backlog: u32, socket_mode: u32) -> io::Result<()> {
-        if matches!(self.bind, Bind::Descriptor(_)) {
+        if self.is_lent {
             return Ok(());
         }
         SockRef::from(&*self.socket).listen(backlog_of(backlog))?;

@@ -191,7 +191,9 @@ fn reload_that_is_given_up_is_not_told_as_ready() {
     let mut buffer = [0; 512];
     let told = std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
     let told: Vec<String> = told.map(|text| String::from_utf8(text).unwrap()).collect();
-    let told: Vec<&str> = told.iter().map(|text| text.lines().next().unwrap()).collect();
+    let told = told.iter().map(|text| text.lines().next().unwrap());
+    // How it does is told besides.
+    let told: Vec<&str> = told.filter(|line| line.ends_with("=1")).collect();
     assert_eq!(told, ["READY=1", "RELOADING=1", "RELOADING=1", "STOPPING=1"]);
 }
 

@@ -59,11 +59,17 @@ impl Nginx {
     /// Starts nginx as a proxy for `upstream`, which is reached over kept connections.
     #[track_caller]
     pub(crate) fn start(upstream: &Address) -> Self {
+        Self::start_site(|listen| site(listen, upstream))
+    }
+
+    /// Starts nginx with a configuration of the http context that listens on the address that it is given.
+    #[track_caller]
+    pub(crate) fn start_site(site: impl FnOnce(SocketAddr) -> String) -> Self {
         let directory = tempfile::Builder::new().prefix("rwsgi-nginx-").tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let file = directory.path().join("nginx.conf");
-        fs::write(&file, configuration(directory.path(), address, upstream)).unwrap();
+        fs::write(&file, configuration(directory.path(), &site(address))).unwrap();
         // nginx takes listeners over that an older nginx names in this variable. Bound before nginx starts,
         // the listener queues connections until nginx is ready, so there is nothing to wait for.
         let mut command = Command::new("sh");
@@ -84,11 +90,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(directory: &Path, address: SocketAddr, upstream: &Address) -> String {
-    let upstream = match upstream {
-        Address::Tcp(address) => address.to_string(),
-        Address::Unix(path) => format!("unix:{}", path.display()),
-    };
+fn configuration(directory: &Path, site: &str) -> String {
     // Without root the directive `user` is only a warning.
     let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
     format!(
@@ -99,15 +101,27 @@ pid {directory}/nginx.pid;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_max_body_size 64m;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
-    upstream application {{ server {upstream}; keepalive 8; }}
+{site}}}
+",
+        directory = directory.display()
+    )
+}
+
+fn site(listen: SocketAddr, upstream: &Address) -> String {
+    let upstream = match upstream {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    };
+    format!(
+        "    upstream application {{ server {upstream}; keepalive 8; }}
     server {{
-        listen {address};
+        listen {listen};
+        client_max_body_size 64m;
         location / {{
             proxy_pass http://application;
             proxy_http_version 1.1;
@@ -116,9 +130,7 @@ http {{
             proxy_set_header X-Forwarded-Proto https;
         }}
     }}
-}}
-",
-        directory = directory.display()
+"
     )
 }
 

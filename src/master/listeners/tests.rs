@@ -1,7 +1,7 @@
 //! Listeners of the first start and of a changed configuration, on real sockets.
 
-use std::net::TcpListener;
-use std::os::fd::IntoRawFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -21,15 +21,100 @@ fn server(bind: Vec<Bind>, bind_is_default: bool) -> Server {
     }
 }
 
+fn open(server: &Server) -> Result<Vec<Listener>, Vec<String>> {
+    super::open(server).map(|reconciled| reconciled.listeners)
+}
+
 #[test]
 fn passed_sockets_replace_the_default_only() {
     let bind = vec![Bind::Tcp("127.0.0.1:8000".parse().unwrap())];
-    assert_eq!(choose(&server(bind.clone(), true), &[]), (bind.clone(), vec![]));
-    let passed = (vec![Bind::Descriptor(3), Bind::Descriptor(4)], vec![]);
-    assert_eq!(choose(&server(bind.clone(), true), &[3, 4]), passed);
-    assert_eq!(choose(&server(bind.clone(), false), &[3]), (bind, vec![3]));
-    let explicit = vec![Bind::Descriptor(3)];
-    assert_eq!(choose(&server(explicit.clone(), false), &[3, 4]), (explicit, vec![4]));
+    assert_eq!(choose(&server(bind.clone(), true), &[]), bind);
+    assert_eq!(choose(&server(bind.clone(), true), &[3, 4]), [Bind::Descriptor(3), Bind::Descriptor(4)]);
+    assert_eq!(choose(&server(bind.clone(), false), &[3]), bind);
+}
+
+/// As a socket unit passes it.
+fn pass(listener: &Listener) -> Passed {
+    Passed { fd: listener.as_fd().try_clone_to_owned().unwrap().into_raw_fd(), name: "web.socket".to_owned() }
+}
+
+/// As it comes back from the store.
+fn store(listener: &Listener) -> Passed {
+    Passed { name: inherit::store_name(listener).unwrap(), ..pass(listener) }
+}
+
+fn port_of(listener: &Listener) -> u16 {
+    let Address::Tcp(address) = listener.local else { panic!("{listener} is not TCP") };
+    address.port()
+}
+
+fn local_bind(listener: &Listener) -> Bind {
+    Bind::Tcp(([127, 0, 0, 1], port_of(listener)).into())
+}
+
+#[test]
+fn passed_socket_is_taken_for_the_address_that_it_has() {
+    let systemds = open(&server(vec![free_tcp()], false)).unwrap();
+    let wanted = server(vec![free_tcp(), local_bind(&systemds[0])], false);
+    let opened = open_with(&wanted, &[pass(&systemds[0])]).unwrap();
+    assert!(opened.listeners[1].is_lent() && opened.listeners[1].local == systemds[0].local);
+    assert!(!opened.listeners[0].is_lent());
+    assert!(opened.bound.len() == 1 && opened.removed.is_empty());
+    let elsewhere = open_with(&server(vec![free_tcp()], false), &[pass(&systemds[0])]).unwrap();
+    assert!(elsewhere.listeners.len() == 1 && elsewhere.removed.is_empty());
+    TcpStream::connect(("127.0.0.1", port_of(&systemds[0]))).expect("the unit's socket still listens");
+}
+
+#[test]
+fn stored_listeners_are_taken_back_with_what_waits_in_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = Bind::Unix(directory.path().join("x.sock"));
+    let before = open(&server(vec![free_tcp(), unix.clone()], false)).unwrap();
+    let waiting = TcpStream::connect(("127.0.0.1", port_of(&before[0]))).unwrap();
+    let passed: Vec<Passed> = before.iter().map(store).collect();
+    let wanted = server(vec![unix.clone(), local_bind(&before[0])], false);
+    drop(before);
+    let opened = open_with(&wanted, &passed).unwrap();
+    assert!(opened.bound.is_empty() && opened.removed.is_empty() && opened.listeners.len() == 2);
+    assert!(opened.listeners[0].socket_file().is_some(), "the file is not known as ours");
+    let accepted = socket2::SockRef::from(&opened.listeners[1].as_fd()).accept().unwrap().1;
+    assert_eq!(accepted.as_socket(), Some(waiting.local_addr().unwrap()));
+}
+
+#[test]
+fn stored_listeners_that_are_not_wanted_any_more_are_not_in_the_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = Bind::Unix(directory.path().join("x.sock"));
+    let before = open(&server(vec![free_tcp(), unix.clone()], false)).unwrap();
+    let passed: Vec<Passed> = before.iter().map(store).collect();
+    // `before` stays open, as it does in the store.
+    let everywhere = Bind::Tcp(([0, 0, 0, 0], port_of(&before[0])).into());
+    let opened = open_with(&server(vec![everywhere], false), &passed).unwrap();
+    assert_eq!((opened.bound.len(), opened.removed.len()), (1, 2));
+    assert!(!path_of(&unix).exists());
+}
+
+#[test]
+fn stored_listener_whose_file_was_replaced_is_bound_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = Bind::Unix(directory.path().join("x.sock"));
+    let before = open(&server(vec![unix.clone()], false)).unwrap();
+    let passed = [store(&before[0])];
+    fs::remove_file(path_of(&unix)).unwrap();
+    let opened = open_with(&server(vec![unix.clone()], false), &passed).unwrap();
+    assert_eq!((opened.bound.len(), opened.removed.len()), (1, 1));
+    assert!(path_of(&unix).exists());
+}
+
+#[test]
+fn start_that_fails_leaves_the_files_of_stored_listeners() {
+    let directory = tempfile::tempdir().unwrap();
+    let unix = Bind::Unix(directory.path().join("x.sock"));
+    let before = open(&server(vec![unix.clone()], false)).unwrap();
+    let passed = [store(&before[0])];
+    let missing = Bind::Unix(PathBuf::from("/no/such/directory/x.sock"));
+    open_with(&server(vec![unix.clone(), missing], false), &passed).unwrap_err();
+    assert!(path_of(&unix).exists());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::super::control::Control;
 use super::super::generations::Generation;
 use super::super::spawn::{self, Order, Role};
 use super::super::supervisor::{Action, Event, ProcessId, Signal};
-use super::super::upgrade::{Predecessor, Upgrade};
+use super::super::upgrade::Predecessor;
 use super::Reactor;
 
 impl Reactor {
@@ -39,6 +39,10 @@ impl Reactor {
                 }
                 Action::Log { level, text } => log::log!(level, "{text}"),
                 Action::ReloadOver { generation, outcome } => {
+                    self.news.trouble = None;
+                    if let Err(explanation) = &outcome {
+                        self.note_failed_reload(explanation);
+                    }
                     self.notify_ready();
                     self.reload_over(generation, outcome);
                 }
@@ -58,21 +62,6 @@ impl Reactor {
         if generation <= self.has_served {
             self.commands.counters.restarts += 1;
         }
-    }
-
-    /// Whether this is the master that the service manager knows.
-    pub(super) fn is_in_charge(&self) -> bool {
-        let has_handed_over = self.is_succeeded || self.upgrade.as_ref().is_some_and(Upgrade::is_over);
-        self.predecessor.is_none() && !has_handed_over
-    }
-
-    /// Nothing unless it is true: a reload that gives way to a newer one or to a stop is over, but nothing is ready.
-    pub(super) fn notify_ready(&self) {
-        if !self.is_in_charge() || self.is_stopping || self.supervisor.pending_generation().is_some() {
-            return;
-        }
-        let (serving, count) = (self.supervisor.serving_generation(), self.supervisor.count());
-        self.notifier.ready(&format!("generation {serving} serves with {count} workers"));
     }
 
     /// Answers an action; what follows from that is worked off in turn.

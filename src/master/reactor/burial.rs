@@ -37,6 +37,7 @@ impl Reactor {
         if process.role == Role::Template {
             self.processes.forget_asked_of(id, self.poll.registry());
         }
+        self.note_gone(process.scoreboard.counters().requests);
         let death = self.death(&process, status);
         self.retain_figures(&process, &death);
         self.tell(Event::Exited { id, death });

@@ -1,9 +1,11 @@
 //! The master's event loop: signals, channels, commands and deadlines in, the supervisor's actions out.
 //!
 //! Actions and the events that answer them are worked off first in, first out, before the next event is looked at. What
-//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`.
+//! `rwsgi ctl` asks for is in `commands`, upgrades are in `succession`, what the supervisor wants done is in `actions`, what
+//! the service manager is told in `announce`.
 
 mod actions;
+mod announce;
 mod burial;
 mod commands;
 mod monitoring;
@@ -39,6 +41,7 @@ use super::processes::{Message, Processes};
 use super::supervisor::{Action, Event, Plan, ProcessId, Stop, Supervisor};
 use super::upgrade::{Predecessor, Program, Upgrade};
 
+use announce::News;
 use commands::Commands;
 use monitoring::Monitoring;
 
@@ -87,6 +90,7 @@ pub(super) struct Reactor {
     is_stopping: bool,
     /// The highest generation that has served in full.
     has_served: u32,
+    news: News,
     exit_code: Option<i32>,
 }
 
@@ -155,7 +159,7 @@ impl Reactor {
         let (listeners, metrics) = (listeners.listeners, metrics.listeners);
         let generation = Generation { settings, listeners, metrics, is_announced: true };
         generations.insert(first_generation, generation);
-        let reactor = Self {
+        let mut reactor = Self {
             poll,
             signals,
             own_descriptors,
@@ -182,9 +186,11 @@ impl Reactor {
             socket_files: Vec::new(),
             is_stopping: false,
             has_served: 0,
+            news: News::default(),
             exit_code: None,
         };
         reactor.watch_predecessor()?;
+        reactor.notify_starting();
         Ok(reactor)
     }
 
@@ -248,7 +254,9 @@ impl Reactor {
             return;
         }
         self.socket_files.extend(self.generations.socket_files());
-        self.socket_files.iter().for_each(SocketFile::remove);
+        // The next start has the listeners of the others.
+        let gone = self.socket_files.iter().filter(|file| !self.notifier.keeps(file));
+        gone.for_each(SocketFile::remove);
         if let Some(pid_file) = &self.pid_file {
             pid_file.remove();
         }
@@ -288,9 +296,7 @@ impl Reactor {
 
     fn stop(&mut self, how: Stop, reason: &'static str) {
         if how != Stop::Handover {
-            if self.is_in_charge() {
-                self.notifier.stopping();
-            }
+            self.notify_stopping();
             if let Some(upgrade) = &mut self.upgrade {
                 upgrade.stop();
             }
@@ -318,14 +324,13 @@ impl Reactor {
             Ok((plan, generation)) => {
                 let number = self.supervisor.next_generation();
                 self.generations.insert(number, generation);
-                if self.is_in_charge() {
-                    self.notifier.reloading();
-                }
+                self.notify_reloading(number);
                 self.tell(Event::Reload(plan));
                 Ok(number)
             }
             Err(problems) => {
                 self.commands.counters.reloads_failed += 1;
+                self.note_failed_reload(&problems);
                 problems.lines().for_each(|line| log::error!("{line}"));
                 log::error!("reload refused: generation {serving} keeps serving");
                 Err(problems)
@@ -415,14 +420,12 @@ impl Reactor {
         self.monitoring.endpoint.tick(now);
         self.finish_dumps();
         self.finish_reloads();
-        if self.next_watchdog.is_some_and(|at| at <= now) {
-            self.notifier.watchdog();
-            self.next_watchdog = self.notifier.watchdog_interval().map(|interval| now + interval);
-        }
+        self.feed_watchdog(now);
         if now < self.next_look {
             return;
         }
         self.next_look = now + LOOK_EVERY;
+        self.notify_status(now);
         self.processes.send_unsent();
         for event in self.processes.silent(now) {
             self.tell(event);

@@ -137,7 +137,12 @@ impl Reactor {
         if was_over {
             // Its files are nobody's now; the next start takes them over.
             self.is_succeeded = true;
-        } else if !self.is_stopping {
+            return true;
+        }
+        if level == log::Level::Error {
+            self.news.trouble = Some(format!("upgrade failed: the new master {status}"));
+        }
+        if !self.is_stopping {
             self.tell(Event::Resume);
         }
         true

@@ -100,7 +100,7 @@ fn the_new_program_gets_descriptors_arguments_and_directory() {
     let directory = tempfile::tempdir().unwrap();
     let mut server = Settings::for_tests().server;
     server.bind = vec![Bind::Unix(directory.path().join("x.sock"))];
-    let listeners = listeners::open(&server).unwrap();
+    let listeners = listeners::open(&server).unwrap().listeners;
     let pid_file = directory.path().join("pid");
     let estate = Estate {
         generation: 4,
@@ -170,7 +170,7 @@ fn listeners_keep_their_names_and_files() {
         Bind::Name("localhost".to_owned(), 0),
     ];
     server.bind_is_default = false;
-    let old = listeners::open(&server).unwrap();
+    let old = listeners::open(&server).unwrap().listeners;
     let (predecessor, _channel) = predecessor(&server, &old);
     assert_eq!((predecessor.pid(), predecessor.generation()), (1, 4));
     let new = &predecessor.listeners;
