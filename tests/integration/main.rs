@@ -33,6 +33,7 @@ mod environment;
 mod frameworks;
 mod hostile;
 mod http;
+mod manual;
 mod nginx;
 mod pep3333;
 mod proxy;
