@@ -24,6 +24,7 @@ mod tools;
 mod check;
 mod children;
 mod concurrency;
+mod container;
 mod corpus;
 mod crash;
 mod ctl;
