@@ -65,14 +65,11 @@ mod tests {
 
     #[test]
     fn every_option_is_in_every_script() {
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        for (shell, prefix) in [(Shell::Bash, "--"), (Shell::Zsh, "--"), (Shell::Fish, "-l ")] {
             let script = script(shell);
             for setting in SETTINGS {
                 let Some(flag) = setting.flag else { continue };
-                let written = match shell {
-                    Shell::Fish => format!("-l {}", flag.long),
-                    _ => format!("--{}", flag.long),
-                };
+                let written = format!("{prefix}{}", flag.long);
                 assert!(script.contains(&written), "{shell}: {written}");
             }
             for word in ["reopen-logs", "reload", "check", "defaults"] {

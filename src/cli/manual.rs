@@ -138,9 +138,11 @@ fn control(date: &str) -> io::Result<String> {
     let mut roff = Roff::new();
     paragraphs(
         roff.control("SH", ["DESCRIPTION"]),
-        &["rwsgi ctl speaks with the master of a running server through its control socket. The server is named by the path of \
+        &[
+            "rwsgi ctl speaks with the master of a running server through its control socket. The server is named by the path of \
            the configuration file that it was started with, or by the socket. Only root and the user that the server runs as \
-           may ask."],
+           may ask.",
+        ],
     );
     roff.control("SH", ["COMMANDS"]);
     for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
@@ -335,7 +337,8 @@ mod tests {
                 assert!(text.contains(&format!("--{name}")), "{name}\n{text}");
             }
         }
-        for word in ["MODULE", "--config", "--fork", "check", "defaults", "rwsgi-ctl", "WINCH", "EXIT STATUS"] {
+        for word in ["MODULE", "--config", "--fork", "check", "defaults", "rwsgi-ctl", "WINCH", "EXIT STATUS"]
+        {
             assert!(text.contains(word), "{word}\n{text}");
         }
     }

@@ -51,8 +51,8 @@ fn process_1_reloads_and_stops_when_told() {
 #[test]
 fn process_1_replaces_a_worker_that_is_killed() {
     let Some((mut server, master)) = first_process("function") else { return };
-    let workers = process::children(master).into_iter().filter(|process| process.title.contains(": worker"));
-    let worker = workers.last().unwrap();
+    let mut workers = process::children(master).into_iter();
+    let worker = workers.find(|process| process.title.contains(": worker")).unwrap();
     signal(worker.pid, Signal::SIGKILL);
     server.wait_for("starting a replacement");
     server.get("/").expect(200);

@@ -336,9 +336,8 @@ fn virtual_environments() {
 #[test]
 fn a_program_in_a_virtual_environment_uses_it_when_no_other_is_named() {
     let site = Site::with("").directory("env/bin").directory("tools/bin");
-    let of = |program: &str| {
-        site.sources().with_program(Some(site.path(program))).load().unwrap().app.virtualenv
-    };
+    let of =
+        |program: &str| site.sources().with_program(Some(site.path(program))).load().unwrap().app.virtualenv;
     std::fs::write(site.path("env/bin/python"), "").unwrap();
     assert_eq!(of("env/bin/rwsgi"), None, "a Python beside the program makes no virtual environment");
     std::fs::write(site.path("env/pyvenv.cfg"), "home = /usr/bin\n").unwrap();
