@@ -53,7 +53,7 @@ fn manual_pages_without_a_warning() {
                 shown.drain(at - 1..=at);
             }
             let shown: String = shown.into_iter().collect();
-            assert!(shown.contains("NAME") && shown.len() > 2000, "{name}:\n{shown}");
+            assert!(shown.contains("NAME") && shown.len() > 1000, "{name}:\n{shown}");
             assert!(!shown.contains("\\f") && !shown.contains('`'), "{name} shows markup:\n{shown}");
         }
     }
