@@ -10,7 +10,8 @@ SECONDS ?= 600
 BENCH = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(filter-out file,$(origin SECONDS)),--seconds $(SECONDS)) \
 	$(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(SERVERS),--servers $(SERVERS))
 
-.PHONY: help run test chaos loom bench bench-quick lint fuzz fuzz-smoke setup clean
+.PHONY: help run test chaos loom bench bench-quick lint fuzz fuzz-smoke setup clean man completions deb wheel matrix \
+	test-packages test-wheel
 
 help:
 	@echo "make run    build and serve examples/demo at http://127.0.0.1:8000"
@@ -22,6 +23,10 @@ help:
 	@echo "make lint   check format and lints"
 	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
 	@echo "make fuzz-smoke   fuzz every target for 30 s"
+	@echo "make deb    the Debian package, into target/deb; make test-packages installs, upgrades and purges it in a Debian of its own"
+	@echo "make wheel  the Python package, into target/wheel/dist; make test-wheel installs and runs it"
+	@echo "make man completions   manual pages and completion scripts, into target/man and target/completions"
+	@echo "make matrix   builds and tests with every CPython from 3.9 on that is found here (or PYTHONS='/path/to/python3.12 …')"
 	@echo "make clean  remove what was built and the virtual environment of the tests"
 
 run:
@@ -60,6 +65,33 @@ fuzz:
 
 fuzz-smoke:
 	@scripts/fuzz 30 $(FUZZ_TARGETS)
+
+man:
+	$(CARGO) build --bin rwsgi
+	@mkdir -p target/man
+	@for page in rwsgi.1 rwsgi-ctl.1 rwsgi.toml.5; do target/debug/rwsgi defaults --format $$page >target/man/$$page || exit; done
+	@ls target/man/*
+
+completions:
+	$(CARGO) build --bin rwsgi
+	@mkdir -p target/completions
+	@for shell in bash zsh fish; do target/debug/rwsgi defaults --format $$shell >target/completions/rwsgi.$$shell || exit; done
+	@ls target/completions/*
+
+deb:
+	@scripts/deb
+
+wheel:
+	@scripts/wheel
+
+test-packages:
+	@scripts/test-packages
+
+test-wheel:
+	@scripts/test-wheel
+
+matrix:
+	@CARGO="$(CARGO)" scripts/matrix $(PYTHONS)
 
 clean:
 	$(CARGO) clean

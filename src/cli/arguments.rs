@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
 
 use crate::config::FlagValues;
 use crate::config::table::{Fallback, SETTINGS, Setting};
 
 use super::ctl;
+use super::manual::Page;
 
-const FILE: &str = "config";
+pub(super) const FILE: &str = "config";
 const FORMAT: &str = "format";
 const FORK: &str = "fork";
 const EXIT_CODES: &str = "\
@@ -43,7 +45,21 @@ pub(super) struct Chosen {
 pub(super) enum Reference {
     Toml,
     Markdown,
+    Manual(Page),
+    Completions(Shell),
 }
+
+/// What `--format` may say. Only the first is of use to somebody who is not making documents or packages.
+const FORMATS: &[(&str, Reference)] = &[
+    ("toml", Reference::Toml),
+    ("markdown", Reference::Markdown),
+    ("rwsgi.1", Reference::Manual(Page::Program)),
+    ("rwsgi-ctl.1", Reference::Manual(Page::Control)),
+    ("rwsgi.toml.5", Reference::Manual(Page::File)),
+    ("bash", Reference::Completions(Shell::Bash)),
+    ("zsh", Reference::Completions(Shell::Zsh)),
+    ("fish", Reference::Completions(Shell::Fish)),
+];
 
 /// Parses argv.
 ///
@@ -53,8 +69,9 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Inv
     let matches = command().try_get_matches_from(arguments)?;
     match matches.subcommand() {
         Some(("defaults", inner)) => {
-            let is_markdown = inner.get_one::<String>(FORMAT).is_some_and(|format| format == "markdown");
-            Ok(Invocation::Defaults(if is_markdown { Reference::Markdown } else { Reference::Toml }))
+            let wanted = inner.get_one::<String>(FORMAT);
+            let found = FORMATS.iter().find(|(name, _)| wanted.is_some_and(|wanted| wanted == name));
+            Ok(Invocation::Defaults(found.map_or(Reference::Toml, |(_, reference)| *reference)))
         }
         Some((ctl::NAME, inner)) => {
             let order = ctl::Order::of(inner, matches.get_one::<PathBuf>(FILE).cloned())?;
@@ -84,7 +101,8 @@ impl Chosen {
     }
 }
 
-fn command() -> Command {
+/// The definition of the command line.
+pub(super) fn command() -> Command {
     let check =
         Command::new("check")
             .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
@@ -97,7 +115,7 @@ fn command() -> Command {
     let defaults = Command::new("defaults").about("Print the commented reference app.toml").arg(
         Arg::new(FORMAT)
             .long(FORMAT)
-            .value_parser(PossibleValuesParser::new(["toml", "markdown"]))
+            .value_parser(PossibleValuesParser::new(FORMATS.iter().map(|(name, _)| *name)))
             .hide(true),
     );
     let root = Command::new("rwsgi")
@@ -227,9 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn defaults_in_two_forms() {
+    fn defaults_in_every_form() {
         assert_eq!(read("defaults").unwrap(), Invocation::Defaults(Reference::Toml));
-        assert_eq!(read("defaults --format markdown").unwrap(), Invocation::Defaults(Reference::Markdown));
+        for (name, reference) in FORMATS {
+            let line = format!("defaults --format {name}");
+            assert_eq!(read(&line).unwrap(), Invocation::Defaults(*reference));
+        }
     }
 
     #[test]

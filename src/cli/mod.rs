@@ -11,7 +11,9 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod ctl;
+mod manual;
 mod messages;
 
 use std::env;
@@ -51,6 +53,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, loader: &dyn Loader, p
     match invocation {
         Invocation::Defaults(Reference::Toml) => print(&render::toml()),
         Invocation::Defaults(Reference::Markdown) => print(&render::markdown()),
+        Invocation::Defaults(Reference::Completions(shell)) => print(&completions::script(shell)),
+        Invocation::Defaults(Reference::Manual(page)) => manual(page),
         Invocation::Check { chosen, fork } => match sources(chosen) {
             Ok(sources) => check::run(&sources, loader, fork),
             Err(code) => code,
@@ -79,7 +83,9 @@ fn any_sources(chosen: arguments::Chosen) -> Result<Sources, i32> {
         SYSTEM_ERROR
     })?;
     let on_terminal = stdout().is_terminal();
-    Ok(Sources::new(chosen.file, env::vars_os(), chosen.flags, current_directory, on_terminal))
+    let sources = Sources::new(chosen.file, env::vars_os(), chosen.flags, current_directory, on_terminal);
+    // Not a program that is replaced while it runs: its path then has ` (deleted)` at its end.
+    Ok(sources.with_program(env::current_exe().ok().filter(|path| path.exists())))
 }
 
 fn control(order: &ctl::Order) -> i32 {
@@ -104,6 +110,23 @@ fn serve(sources: Sources, programs: Programs) -> i32 {
     let code = master::run(sources, settings, programs);
     log::flush();
     code
+}
+
+fn manual(page: manual::Page) -> i32 {
+    match manual::page(page, &date()) {
+        Ok(text) => print(&text),
+        Err(error) => {
+            messages::error(&format!("the page cannot be rendered: {error}"));
+            SYSTEM_ERROR
+        }
+    }
+}
+
+/// That of the build for packages that are to be reproducible (reproducible-builds.org), else today.
+fn date() -> String {
+    let of_build = env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let of_build = of_build.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    of_build.unwrap_or_else(jiff::Timestamp::now).strftime("%Y-%m-%d").to_string()
 }
 
 fn print(text: &str) -> i32 {

@@ -31,6 +31,8 @@ pub(super) struct Surroundings {
     pub(super) virtual_env: Option<PathBuf>,
     /// Whether standard output is a terminal.
     pub(super) on_terminal: bool,
+    /// This program's file.
+    pub(super) program: Option<PathBuf>,
 }
 
 /// Reads settings one by one and collects what is wrong.
@@ -286,7 +288,7 @@ impl Resolver {
         })
     }
 
-    /// Without `app.virtualenv`: `$VIRTUAL_ENV`, else `.venv` in the directory.
+    /// Without `app.virtualenv`: `$VIRTUAL_ENV`, else `.venv` in the directory, else the one that rwsgi is installed in.
     fn usual_virtualenv(&mut self, directory: Option<&Path>) -> Option<Option<PathBuf>> {
         if let Some(path) = self.surroundings.virtual_env.clone() {
             let checked = places::virtualenv(&path.to_string_lossy(), &self.surroundings.current_directory);
@@ -300,8 +302,10 @@ impl Resolver {
                 }
             };
         }
-        let usual = directory?.join(".venv");
-        Some(usual.join("bin/python").exists().then_some(usual))
+        let own = self.surroundings.program.as_deref().and_then(Path::parent).and_then(Path::parent);
+        let own = own.filter(|folder| folder.join("pyvenv.cfg").exists()).map(Path::to_owned);
+        let mut usual = [Some(directory?.join(".venv")), own].into_iter().flatten();
+        Some(usual.find(|folder| folder.join("bin/python").exists()))
     }
 
     /// Variables of all sources; of two with the same name the stronger source's.

@@ -22,6 +22,7 @@ pub struct Sources {
     flags: Vec<FlagValues>,
     current_directory: PathBuf,
     on_terminal: bool,
+    program: Option<PathBuf>,
 }
 
 /// A setting of the command line.
@@ -48,7 +49,14 @@ impl Sources {
         };
         let mut variables: Vec<_> = variables.into_iter().filter(|(name, _)| is_ours(name)).collect();
         variables.sort();
-        Self { file, variables, flags, current_directory, on_terminal }
+        Self { file, variables, flags, current_directory, on_terminal, program: None }
+    }
+
+    /// Remembers where this program is: one that was installed into a virtual environment uses it when nothing else is said.
+    #[must_use]
+    pub fn with_program(mut self, program: Option<PathBuf>) -> Self {
+        self.program = program;
+        self
     }
 
     /// The configuration file as the user gave it.
@@ -122,6 +130,7 @@ impl Sources {
             current_directory: self.current_directory.clone(),
             virtual_env: virtual_env.map(|(_, value)| PathBuf::from(value)),
             on_terminal: self.on_terminal,
+            program: self.program.clone(),
         };
         Resolver::new(found.given, found.problems, surroundings)
     }

@@ -33,7 +33,7 @@ pub static SETTINGS: &[Setting] = &[
         "app",
         "virtualenv",
         Kind::Path,
-        "$VIRTUAL_ENV, else .venv in app.directory if it is there",
+        "$VIRTUAL_ENV, else .venv in app.directory if it is there, else the one that rwsgi is installed in, if any",
         "\".venv\"",
         "The virtual environment whose packages the application uses; it must contain bin/python.",
     )

@@ -334,6 +334,21 @@ fn virtual_environments() {
 }
 
 #[test]
+fn a_program_in_a_virtual_environment_uses_it_when_no_other_is_named() {
+    let site = Site::with("").directory("env/bin").directory("tools/bin");
+    let of =
+        |program: &str| site.sources().with_program(Some(site.path(program))).load().unwrap().app.virtualenv;
+    std::fs::write(site.path("env/bin/python"), "").unwrap();
+    assert_eq!(of("env/bin/rwsgi"), None, "a Python beside the program makes no virtual environment");
+    std::fs::write(site.path("env/pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+    assert_eq!(of("env/bin/rwsgi"), Some(site.path("env")));
+    assert_eq!(of("tools/bin/rwsgi"), None);
+    std::fs::create_dir_all(site.path(".venv/bin")).unwrap();
+    std::fs::write(site.path(".venv/bin/python"), "").unwrap();
+    assert_eq!(of("env/bin/rwsgi"), Some(site.path(".venv")));
+}
+
+#[test]
 fn without_a_file_the_current_directory_counts() {
     let mut site = Site::new("");
     site.file = None;
