@@ -203,6 +203,23 @@ impl RequestId {
         Self { number, length: 32, text }
     }
 
+    /// From an id that was made by [`RequestId::numbered`], the one with the next number.
+    pub fn advance(&mut self) {
+        self.number += 1;
+        // The digits count on by themselves: only the last ones change.
+        for digit in self.text[16..32].iter_mut().rev() {
+            match *digit {
+                b'9' => *digit = b'a',
+                b'f' => {
+                    *digit = b'0';
+                    continue;
+                }
+                _ => *digit += 1,
+            }
+            return;
+        }
+    }
+
     /// The id of the request with this number, under a text that somebody else chose. `None` when that is empty, longer than
     /// [`RequestId::LENGTH_MAX`], or anything but visible ASCII without quotes and backslashes, which could break a log line.
     #[must_use]
@@ -438,6 +455,12 @@ mod tests {
             RequestId::named(7, b"a-b.c:1").map(|id| id.as_str().to_owned()).as_deref(),
             Some("a-b.c:1")
         );
+        let mut counted = RequestId::numbered(7, 0xffe);
+        for number in 0xfff..0x1100a {
+            counted.advance();
+            let made = RequestId::numbered(7, number);
+            assert_eq!((counted, counted.as_str()), (made, made.as_str()));
+        }
         for bad in [&b""[..], &[b'a'; 65], b"a b", b"a\n", b"\"", b"\xff"] {
             assert_eq!(RequestId::named(7, bad), None, "{}", bad.escape_ascii());
         }

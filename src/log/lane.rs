@@ -38,7 +38,7 @@ const GATHERING: Duration = Duration::from_millis(10);
 
 /// How long the writer of an error-log record waits until it is written, so that a process which crashes with its next step
 /// has told what came before. After it has waited in vain nobody waits for [`RESTING`]: then the disk or the reader is slow.
-const LAST_WORDS: Duration = Duration::from_millis(5);
+const LAST_WORDS: Duration = Duration::from_millis(50);
 const RESTING: Duration = Duration::from_secs(1);
 
 /// How soon a log that could not be written tries to tell so.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is called on the thread that forks.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,16 @@ pub struct Hooks {
 }
 
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+/// Set by the first fork of this process.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a process was forked from this one, which may hold descriptors of this one open. True until it is known that
+/// forks are noticed.
+#[must_use]
+pub fn has_forked() -> bool {
+    HOOKS.get().is_none() || FORKED.load(Ordering::Relaxed)
+}
 
 /// Has `hooks` called around every fork from now on. To be called once; later calls change nothing.
 ///
@@ -36,6 +47,7 @@ pub fn register(hooks: Hooks) -> io::Result<()> {
 }
 
 extern "C" fn prepare() {
+    FORKED.store(true, Ordering::Relaxed);
     if let Some(hooks) = HOOKS.get() {
         (hooks.prepare)();
     }
@@ -48,6 +60,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    FORKED.store(false, Ordering::Relaxed);
     if let Some(hooks) = HOOKS.get() {
         (hooks.child)();
     }

@@ -36,8 +36,8 @@ pub(super) struct Context {
     pub(super) jobs: Arc<Jobs>,
     /// The time, as of the last event or the last answer.
     pub(super) now: Instant,
-    /// The same moment on two clocks.
-    epoch: (Instant, Duration),
+    /// The same on the clock of [`clock`].
+    pub(super) time: Duration,
     /// Requests that are complete, for whoever turns the reactor to run or to hand over.
     pub(super) ready: VecDeque<Box<WorkerExchange>>,
     /// An exchange that is over, kept for its memory: requests that are run in place come one at a time.
@@ -90,7 +90,7 @@ impl Context {
             shared,
             jobs,
             now,
-            epoch: (now, clock::monotonic()),
+            time: clock::monotonic(),
             ready: VecDeque::new(),
             spare: None,
             forecast: Forecast::new(),
@@ -111,17 +111,14 @@ impl Context {
 
     /// Reads the clock.
     pub(super) fn tick(&mut self) {
-        self.now = super::reactor::now();
-    }
-
-    /// The time of [`clock`].
-    pub(super) fn time(&self) -> Duration {
-        self.epoch.1 + self.now.saturating_duration_since(self.epoch.0)
+        let now = super::reactor::now();
+        self.time += now.saturating_duration_since(self.now);
+        self.now = now;
     }
 
     /// An exchange for a request, in the memory of one that is over.
     pub(super) fn exchange(&mut self, request: Request, token: Token) -> Box<WorkerExchange> {
-        let queued_at = self.time();
+        let queued_at = self.time;
         match self.spare.take() {
             Some(mut exchange) => {
                 if let Some(old) = exchange.renew(request, token, queued_at) {

@@ -87,6 +87,8 @@ pub(super) struct WorkerExchange {
     shared: Arc<Shared>,
     kind: Kind,
     way: Way,
+    /// How long it has waited for this thread, and when it is to be done, if it is run inline.
+    begun: Option<(Duration, Option<Duration>)>,
     progress: Progress,
     head: Option<ResponseHead>,
     /// Rendered and not yet handed over, behind `segments`.
@@ -113,6 +115,8 @@ pub(super) struct Rest<'a> {
     pub(super) body_bytes: u64,
     /// Whether some of the response was handed over before.
     pub(super) begun: bool,
+    /// How long the request waited for its app thread.
+    pub(super) queued: Option<Duration>,
 }
 
 impl WorkerExchange {
@@ -124,6 +128,7 @@ impl WorkerExchange {
             body: Some(body),
             shared,
             way: Way::Link,
+            begun: None,
             progress: Progress::Waiting,
             head: None,
             gathered: Vec::new(),
@@ -145,6 +150,7 @@ impl WorkerExchange {
             }
         };
         self.way = Way::Link;
+        self.begun = None;
         self.progress = Progress::Waiting;
         self.head = None;
         self.gathered.clear();
@@ -189,9 +195,10 @@ impl WorkerExchange {
         matches!(self.body, Some(Body::Stream(_)))
     }
 
-    /// App thread `thread` runs it and leaves the reactor in the berth meanwhile.
-    pub(super) fn run_inline(&mut self, thread: usize) {
+    /// App thread `thread` runs it from `started` on and leaves the reactor in the berth meanwhile.
+    pub(super) fn run_inline(&mut self, thread: usize, started: Duration, limit: Option<Duration>) {
         self.way = Way::Berth { thread };
+        self.begun = Some(self.link.begin(started, limit));
     }
 
     /// Answers 503 instead of calling the application, which was too busy.
@@ -270,6 +277,7 @@ impl WorkerExchange {
                 head: &mut self.head,
                 body_bytes: self.body_bytes,
                 begun: self.handed_over,
+                queued: self.begun.map(|(queued, _)| queued),
             };
             let link = &self.link;
             if self.shared.berth.with(thread, |reactor| reactor.answer(link, rest)).is_some() {
@@ -323,7 +331,7 @@ impl Exchange for WorkerExchange {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        self.link.deadline()
+        self.begun.map_or_else(|| self.link.deadline(), |(_, deadline)| deadline)
     }
 
     fn start(&mut self, head: ResponseHead, body_length: Option<u64>) {

@@ -220,10 +220,13 @@ impl Link {
     // App thread.
 
     /// An app thread takes the request; the application has so long for it.
-    pub(super) fn begin(&self, started: Duration, limit: Option<Duration>) {
+    ///
+    /// Returns how long it has waited, and the deadline.
+    pub(super) fn begin(&self, started: Duration, limit: Option<Duration>) -> (Duration, Option<Duration>) {
         let deadline = limit.map(|limit| started + limit);
         lock(&self.state).work =
             Some(Work { started, deadline, waited: Duration::ZERO, waiting_since: None });
+        (started.saturating_sub(self.queued_at), deadline)
     }
 
     /// When the application is to be done; `None` when it has no limit.

@@ -240,7 +240,7 @@ impl Reactor {
         self.consider_recycling();
         self.balance();
         self.acceptor.publish(self.connections.len());
-        self.context.scoreboard.beat(self.context.time());
+        self.context.scoreboard.beat(self.context.time);
         self.context.scoreboard.gauge(self.connections.len(), self.context.jobs.waiting());
     }
 

@@ -2,34 +2,35 @@
 //! error by itself.
 
 use crate::app::{Endpoint, RequestId};
-use crate::http::RequestHead;
+use crate::http::{KnownField, RequestHead};
 
 use super::recycle;
 
 /// The field in which proxies name a request, and in which our own error answers tell of it.
 const FIELD: &str = "X-Request-Id";
-const FIELD_LOWER: &str = "x-request-id";
 
 /// Makes request ids: a random prefix for the worker, then a counter.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    prefix: u64,
+    /// The last one that was made.
+    last: RequestId,
     count: u64,
 }
 
 impl RequestIds {
     /// Ids that no other worker makes.
     pub(super) fn new() -> Self {
-        Self { prefix: recycle::random(), count: 0 }
+        Self { last: RequestId::numbered(recycle::random(), 0), count: 0 }
     }
 
     /// The id of the next request. Anybody can send `X-Request-Id`; it counts from a trusted proxy (`proxy.trusted`), and when
     /// it can stand in a log line as it is.
     pub(super) fn identify(&mut self, head: Option<&RequestHead>, endpoint: &Endpoint) -> RequestId {
         self.count += 1;
-        let named = || RequestId::named(self.count, head?.field(FIELD_LOWER)?);
+        self.last.advance();
+        let named = || RequestId::named(self.count, head?.known_field(KnownField::XRequestId)?);
         let named = if endpoint.trusted { named() } else { None };
-        named.unwrap_or_else(|| RequestId::numbered(self.prefix, self.count))
+        named.unwrap_or(self.last)
     }
 }
 

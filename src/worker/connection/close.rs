@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::http::{Method, RequestHead, error_response};
+use crate::sys::at_fork::has_forked;
 
 use super::super::context::Context;
 use super::super::output::Segment;
@@ -54,9 +55,12 @@ impl Connection {
         if !self.output.is_empty() {
             return Step::Wait;
         }
-        // Also without lingering: a process that the application has forked may hold the socket open beyond our close.
-        self.socket.shutdown_write();
-        if !linger || self.end_of_input {
+        let closes = !linger || self.end_of_input;
+        // A process that the application has forked may hold the socket open beyond our close.
+        if !closes || has_forked() {
+            self.socket.shutdown_write();
+        }
+        if closes {
             return Step::Close;
         }
         self.input.clear();

@@ -147,7 +147,7 @@ impl Connection {
                     head: rest.head.as_ref(),
                     status: rest.status,
                     body_bytes: rest.body_bytes,
-                    queued: link.queued(),
+                    queued: rest.queued,
                 };
                 return match self.complete(&over, rest.keep_alive, context) {
                     Step::Close => Fate::Close,
@@ -167,7 +167,7 @@ impl Connection {
             head: rest.head.take(),
             status: rest.status,
             body_bytes: rest.body_bytes,
-            queued: link.queued(),
+            queued: rest.queued,
             worked: None,
         };
         if let Phase::Exchange(running) = &mut self.phase {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
-use crate::app::mount_split;
+use crate::app::{Body, mount_split};
 use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, RequestHead, Target};
 use crate::net::proxy_protocol::{self, Proxied};
 use crate::net::{Address, Endpoint, Origin, OriginError, origin_of};
@@ -70,7 +70,7 @@ impl Connection {
             match self.parser.parse_slice(&self.input, limits, head) {
                 Ok(Some(consumed)) => {
                     self.input.advance(consumed);
-                    return self.open(received_at, context);
+                    return self.open(received_at, None, context);
                 }
                 Ok(None) => {
                     self.input.advance(self.parser.take_skipped());
@@ -93,12 +93,21 @@ impl Connection {
     /// Reads a head that begins where the read buffer does: most come whole, and are not copied.
     fn read_head_in_place(&mut self, length: usize, context: &mut Context) -> Step {
         let received_at = self.head_begun(context);
-        let Context { head, limits, scratch, .. } = &mut *context;
+        let Context { head, limits, scratch, settings, .. } = &mut *context;
         let received = &scratch[..length];
         match self.parser.parse_slice(received, limits, head) {
             Ok(Some(consumed)) => {
-                self.input.extend_from_slice(&received[consumed..]);
-                self.open(received_at, context)
+                let rest = &received[consumed..];
+                // A small body mostly comes with its head, and goes to the application as it is.
+                let whole = match head.body_length() {
+                    RequestBodyLength::Length(length) => usize::try_from(length).ok(),
+                    RequestBodyLength::None | RequestBodyLength::Chunked => None,
+                };
+                let whole = whole.filter(|length| *length <= rest.len().min(settings.http.body_memory));
+                let (body, behind) = rest.split_at(whole.unwrap_or(0));
+                let body = whole.map(|_| Body::Memory(Bytes::copy_from_slice(body)));
+                self.input.extend_from_slice(behind);
+                self.open(received_at, body, context)
             }
             Ok(None) => {
                 self.input.extend_from_slice(&received[self.parser.take_skipped()..]);
@@ -129,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// Decides from the head what follows: an error, a body, or the application.
-    fn open(&mut self, received_at: Instant, context: &mut Context) -> Step {
+    /// Decides from the head what follows: an error, a body, or the application. `whole` is its body if that is there.
+    fn open(&mut self, received_at: Instant, whole: Option<Body>, context: &mut Context) -> Step {
         let head = std::mem::take(&mut context.head);
         if self.input.is_empty() {
             // An idle connection holds no buffer.
@@ -160,6 +169,9 @@ impl Connection {
         };
         let expects_continue = head.expects_continue();
         let opening = Opening { head, origin, received_at };
+        if let Some(body) = whole {
+            return self.dispatch(opening, body, context);
+        }
         let announced = match length {
             RequestBodyLength::None => return self.dispatch(opening, spool::no_body(), context),
             RequestBodyLength::Length(announced) => announced,
@@ -169,7 +181,7 @@ impl Connection {
             return self.dispatch_streaming(opening, decoder, context);
         }
         if expects_continue && self.input.is_empty() {
-            self.output.push(Segment::Memory(bytes::Bytes::from_static(CONTINUE)));
+            self.output.push(Segment::Memory(Bytes::from_static(CONTINUE)));
             self.write_progress_at = context.now;
         }
         let spool = Spool::new(announced, context.settings.http.body_memory);

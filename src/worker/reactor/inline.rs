@@ -29,9 +29,8 @@ impl Reactor {
         exchange: &mut WorkerExchange,
         limit: Option<Duration>,
     ) {
-        exchange.run_inline(thread);
-        let (link, started) = (Arc::clone(exchange.link()), self.context.time());
-        link.begin(started, limit);
+        let (link, started) = (Arc::clone(exchange.link()), self.context.time);
+        exchange.run_inline(thread, started, limit);
         let head = &link.request.head;
         self.context.scoreboard.begin(thread, head.method(), head.path(), started);
         self.inline = Some(Inline { thread, link, began: self.context.now });
@@ -113,7 +112,7 @@ impl Reactor {
                 head: rest.head.as_ref(),
                 status: rest.status,
                 body_bytes: rest.body_bytes,
-                queued: link.queued(),
+                queued: rest.queued,
             };
             record::exchange_over(&over, &mut self.context);
         }
