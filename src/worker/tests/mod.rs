@@ -3,6 +3,7 @@
 mod lifecycle;
 mod messages;
 mod timeouts;
+mod turns;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -143,6 +144,13 @@ impl RustOverseer {
                 exchange.finish();
                 self.released.pass();
             }
+            "/large-stuck-in-close" => {
+                let block = Bytes::from(vec![b'x'; 8 << 20]);
+                exchange.start(head, Some(block.len() as u64));
+                exchange.send(Block::Shared(block), true);
+                exchange.finish();
+                self.released.pass();
+            }
             "/stuck-stream" => {
                 exchange.start(head, None);
                 exchange.send(Block::Borrowed(b"begun"), false);
@@ -210,7 +218,12 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(b"held"), true);
                 exchange.finish();
             }
-            "/stuck" | "/holds-the-lock" | "/stuck-in-close" | "/stuck-stream" | "/interruptible"
+            "/stuck"
+            | "/holds-the-lock"
+            | "/stuck-in-close"
+            | "/large-stuck-in-close"
+            | "/stuck-stream"
+            | "/interruptible"
             | "/moved" => {
                 self.0.overseer.hold_up(&path, head, exchange);
             }
