@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is called on the thread that forks.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,18 @@ pub struct Hooks {
 }
 
 static HOOKS: OnceLock<Hooks> = OnceLock::new();
+
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was forked since hooks are registered, and is not one of this program's.
+pub fn is_copy() -> bool {
+    IS_COPY.load(Ordering::Relaxed)
+}
+
+/// This process is one of this program's, and not one that the application forks from it.
+pub fn become_original() {
+    IS_COPY.store(false, Ordering::Relaxed);
+}
 
 /// Has `hooks` called around every fork from now on. To be called once; later calls change nothing.
 ///
@@ -48,6 +61,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    IS_COPY.store(true, Ordering::Relaxed);
     if let Some(hooks) = HOOKS.get() {
         (hooks.child)();
     }
