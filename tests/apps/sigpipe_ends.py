@@ -4,13 +4,13 @@ import os
 import signal
 import tempfile
 
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-
 large = tempfile.NamedTemporaryFile()
 large.truncate(64 << 20)
 
 
 def application(environ, start_response):
+    # Here and not at the import, after which a worker sets up its signals. With one thread this is the main thread.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     start_response("200 OK", [("Content-Type", "application/octet-stream")])
     if environ["PATH_INFO"] == "/file":
         return environ["wsgi.file_wrapper"](open(large.name, "rb"), 65536)
