@@ -31,6 +31,18 @@ pub fn has_forked() -> bool {
     HOOKS.get().is_none() || FORKED.load(Ordering::Relaxed)
 }
 
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was forked since hooks are registered, and is not one of this program's.
+pub fn is_copy() -> bool {
+    IS_COPY.load(Ordering::Relaxed)
+}
+
+/// This process is one of this program's, and not one that the application forks from it.
+pub fn become_original() {
+    IS_COPY.store(false, Ordering::Relaxed);
+}
+
 /// Has `hooks` called around every fork from now on. To be called once; later calls change nothing.
 ///
 /// # Errors
@@ -61,6 +73,7 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     FORKED.store(false, Ordering::Relaxed);
+    IS_COPY.store(true, Ordering::Relaxed);
     if let Some(hooks) = HOOKS.get() {
         (hooks.child)();
     }

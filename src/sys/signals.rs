@@ -49,6 +49,27 @@ pub fn install_worker_handlers() -> io::Result<OwnedFd> {
     Ok(read)
 }
 
+/// Makes a call that may fail with `EPIPE` so that it raises no SIGPIPE, whatever the application has set that to. For calls
+/// that have no `MSG_NOSIGNAL`; and only around them, since programs that the application runs inherit the mask.
+///
+/// # Errors
+/// Those of the call.
+pub fn without_sigpipe<T>(call: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
+    let mut pipe = SigSet::empty();
+    pipe.add(Signal::SIGPIPE);
+    let before = pipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let result = call();
+    if !before.contains(Signal::SIGPIPE) {
+        if matches!(result, Err(nix::errno::Errno::EPIPE)) {
+            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: reads a set and a time that live as long as the call, and is given no place for what it took.
+            unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const at_once) };
+        }
+        before.thread_set_mask()?;
+    }
+    result
+}
+
 /// Installs the handlers of a template: the signals of a worker and of the master do nothing, since the master ends a
 /// template by closing its channel. To be called once, after the fork.
 ///

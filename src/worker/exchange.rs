@@ -15,7 +15,7 @@ use mio::Token;
 
 use crate::app::{Block, Body, BodyStream, Disconnection, Exchange, Request, RequestId, Sent};
 use crate::http::{self, BodyFramer, Frame, Method, ResponseContext, ResponseHead};
-use crate::sys::clock;
+use crate::sys::{at_fork, clock};
 
 use super::berth::Berth;
 use super::calls::Call;
@@ -243,6 +243,9 @@ impl WorkerExchange {
     /// standby transmits at its next look what is held back then (PEP 3333, "Buffering and Streaming": another thread
     /// guarantees it).
     fn hand_over(&mut self) -> Sent {
+        if at_fork::is_copy() {
+            return Sent::Gone;
+        }
         self.seal();
         if self.segments.is_empty() {
             return Sent::Ready;
@@ -268,6 +271,10 @@ impl WorkerExchange {
 
     fn end(&mut self, keep_alive: bool, status: u16) {
         self.progress = Progress::Ended;
+        // The socket and the reactor are the parent's.
+        if at_fork::is_copy() {
+            return;
+        }
         if let Way::Berth { thread } = self.way {
             let rest = Rest {
                 segments: &mut self.segments,

@@ -157,7 +157,7 @@ impl Jobs {
 
     /// A request is done, `close()` of its response included.
     pub(super) fn done(&self) {
-        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
         let mut state = lock(&self.state);
         state.running -= 1;
         state.finished += 1;
@@ -172,7 +172,7 @@ impl Jobs {
 
     /// Requests that wait or run.
     pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.load(Ordering::Relaxed)
+        self.outstanding.load(Ordering::SeqCst)
     }
 
     /// Requests that wait for a thread.
@@ -185,13 +185,13 @@ impl Jobs {
         lock(&self.state).running
     }
 
-    /// Whether a request waits that no app thread is free for but the one that asks.
+    /// Whether more requests wait than app threads are free for, but the one that asks.
     pub(super) fn is_short_of_threads(&self) -> bool {
         if self.outstanding() == 0 {
             return false;
         }
         let state = lock(&self.state);
-        state.idle == 0 && !state.waiting.is_empty()
+        state.waiting.len() > state.idle
     }
 
     /// Lets every app thread return once the queue is empty.

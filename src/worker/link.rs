@@ -293,6 +293,11 @@ impl Link {
         notifier.notify(self.token);
     }
 
+    /// The connection has the response to its end.
+    pub(super) fn mark_ended(&self) {
+        lock(&self.state).ended = true;
+    }
+
     /// Waits until there is room for output again.
     pub(super) fn wait_for_room(&self) -> Sent {
         let mut state = lock(&self.state);

@@ -112,6 +112,7 @@ pub fn run_loaded(mut application: Box<dyn Application>, seat: Seat) -> i32 {
 
 /// What comes before the application has a say; returns the read end of the pipe of the signal handlers.
 fn prepare(seat: &Seat) -> Result<std::fs::File, i32> {
+    sys::at_fork::become_original();
     // Before the application can fork anything; `Acceptor` takes it back when it closes them.
     seat.listeners.iter().for_each(|it| sys::descriptors::withhold_from_forks(it.as_fd().as_raw_fd()));
     sys::signals::install_worker_handlers().map(Into::into).map_err(|error| {

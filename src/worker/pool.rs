@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::app::{AfterCall, Application, Attached, Exchange};
-use crate::sys::{self, clock};
+use crate::sys::{self, at_fork, clock};
 
 use super::berth::{TICK, Taken};
 use super::calls::Calls;
@@ -48,7 +48,9 @@ impl Pool<'_> {
                 for index in 1..self.calls.threads() {
                     let name = format!("rwsgi-app-{index}");
                     thread::Builder::new().name(name.clone()).spawn_scoped(scope, move || {
-                        self.application.attach(&name, &mut |attached| self.work(attached, index));
+                        self.application.attach(&name, &mut |attached| {
+                            guarded(|| self.work(attached, index));
+                        });
                     })?;
                 }
                 thread::Builder::new()
@@ -59,7 +61,7 @@ impl Pool<'_> {
             match result {
                 Ok(()) => {
                     self.jobs.offer(Box::new(reactor));
-                    self.application.attach("MainThread", &mut |attached| self.work(attached, 0));
+                    self.application.attach("MainThread", &mut |attached| guarded(|| self.work(attached, 0)));
                 }
                 Err(_) => self.end(),
             }
@@ -80,10 +82,10 @@ impl Pool<'_> {
                 Task::Answer(exchange) => self.answer(attached, thread, exchange),
                 Task::Run(exchange) => {
                     if let Some(reactor) = self.run_left(attached, thread, exchange) {
-                        guarded(|| self.turn(attached, thread, reactor));
+                        self.turn(attached, thread, reactor);
                     }
                 }
-                Task::Turn(reactor) => guarded(|| self.turn(attached, thread, reactor)),
+                Task::Turn(reactor) => self.turn(attached, thread, reactor),
                 Task::Again => {}
                 Task::End => return,
             }
@@ -122,7 +124,7 @@ impl Pool<'_> {
 
     /// Answers a request that was handed over.
     fn answer(&self, attached: &mut dyn Attached, thread: usize, mut exchange: Box<WorkerExchange>) {
-        let after = attached.call(&mut *exchange);
+        let after = call(attached, &mut exchange);
         let was_quick = exchange.link().age(clock::monotonic()) < SLOW;
         drop(exchange);
         self.done(thread, after);
@@ -145,6 +147,7 @@ impl Pool<'_> {
 
     /// Turns the reactor, and runs the application in between, until the reactor is with somebody else.
     fn turn(&self, attached: &mut dyn Attached, thread: usize, mut reactor: Box<Reactor>) {
+        let mut has_run = false;
         loop {
             // What is ready is run while the thread is attached anyway.
             while let Some(exchange) = self.next_quick(&mut reactor) {
@@ -152,9 +155,11 @@ impl Pool<'_> {
                     Some(regained) => reactor = regained,
                     None => return,
                 }
+                has_run = true;
             }
-            // With one thread nobody waits for the interpreter that would be known here, so it is given up only to wait.
-            if self.calls.threads() == 1 && !reactor.is_finished() && reactor.poll(false) {
+            // With one thread the interpreter is given up only to wait. The application's own threads get it while a request
+            // runs, and so not while bytes are moved and nothing runs.
+            if std::mem::take(&mut has_run) && self.goes_on_attached(&mut reactor) {
                 continue;
             }
             let (mut task, mut place) = (Task::Again, Some(reactor));
@@ -168,7 +173,14 @@ impl Pool<'_> {
                 Some(regained) => reactor = regained,
                 None => return,
             }
+            has_run = true;
         }
+    }
+
+    /// Polls without giving the interpreter up where that is allowed; whether it has brought something.
+    fn goes_on_attached(&self, reactor: &mut Reactor) -> bool {
+        let allowed = self.calls.threads() == 1 && !reactor.is_finished() && !self.jobs.is_short_of_threads();
+        allowed && reactor.poll(false)
     }
 
     /// Turns the reactor, detached, until a request is to be run on this thread or the reactor is with somebody else.
@@ -224,7 +236,7 @@ impl Pool<'_> {
         thread: usize,
         mut exchange: Box<WorkerExchange>,
     ) -> Option<Box<Reactor>> {
-        let after = attached.call(&mut *exchange);
+        let after = call(attached, &mut exchange);
         // Only if the bridge has forgotten to end it.
         exchange.abort();
         match self.shared.berth.regain(thread) {
@@ -232,6 +244,7 @@ impl Pool<'_> {
                 reactor.end_inline(exchange);
                 if after == AfterCall::Exit {
                     self.shared.leaving.store(true, Ordering::Relaxed);
+                    self.shared.notifier.wake();
                 }
                 Some(reactor)
             }
@@ -307,6 +320,20 @@ enum Task {
     Again,
     /// The worker has drained.
     End,
+}
+
+/// Calls the application.
+fn call(attached: &mut dyn Attached, exchange: &mut WorkerExchange) -> AfterCall {
+    let after = attached.call(exchange);
+    if at_fork::is_copy() {
+        log::warn!(
+            "[{}] a process that the application has forked came back from its request and was ended: only its parent \
+             answers (end such a process with os._exit())",
+            exchange.id()
+        );
+        sys::exit_now(i32::from(after != AfterCall::Exit));
+    }
+    after
 }
 
 /// Ends the process on a bug in what turns the reactor: without it nothing would be answered any more.

@@ -42,15 +42,19 @@ impl Socket {
         Ok(socket::send(self.descriptor.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
     }
 
-    /// Writes several slices in one call.
+    /// Writes several slices in one call. Not by `writev`, which raises SIGPIPE: an application may have set that to end the
+    /// process.
     pub(super) fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(nix::sys::uio::writev(&self.descriptor, slices)?)
+        socket2::SockRef::from(&self.descriptor).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
     }
 
     /// Copies from a file inside the kernel.
     pub(super) fn send_file(&self, file: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<usize> {
         let mut offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        Ok(nix::sys::sendfile::sendfile(&self.descriptor, file, Some(&mut offset), length)?)
+        let sent = crate::sys::signals::without_sigpipe(|| {
+            nix::sys::sendfile::sendfile(&self.descriptor, file, Some(&mut offset), length)
+        });
+        Ok(sent?)
     }
 
     /// Tells the client that nothing more will come.

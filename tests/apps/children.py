@@ -1,8 +1,10 @@
-"""Runs processes of its own by forking: `/pool`, `/terminate`, `/orphan` (leaves one that lives until it is killed)."""
+"""Runs processes of its own by forking: `/pool`, `/terminate`, `/orphan` (leaves one that lives until it is killed),
+`/returns` and `/exits` (one that comes back from the request as its parent does)."""
 
 import multiprocessing
 import os
 import signal
+import sys
 
 multiprocessing.set_start_method("fork")
 
@@ -35,6 +37,13 @@ def answer(path):
         return str(process.exitcode)
     if path == "/orphan":
         return str(child().pid)
+    if path in ("/returns", "/exits"):
+        pid = os.fork()
+        if pid == 0:
+            if path == "/exits":
+                sys.exit()
+            return "the child"
+        return str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     return str(os.getpid())
 
 

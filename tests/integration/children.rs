@@ -33,3 +33,18 @@ fn a_child_holds_no_listener_and_no_answered_connection() {
     assert!(listener.starts_with("socket:"), "{listener}");
     assert!(!sockets.contains(&listener), "the child holds the listener {listener}: {sockets:?}");
 }
+
+#[test]
+fn a_child_that_comes_back_from_the_request_answers_nobody_and_ends() {
+    for threads in ["1", "4"] {
+        let server = Builder::new("children").with("workers.threads", threads).start();
+        let worker = server.get("/").expect(200).text();
+        for (path, code) in [("/returns", "1"), ("/exits", "0")] {
+            let mut client = server.connect();
+            for (path, expected) in [(path, code), ("/", &worker), (path, code), ("/", &worker)] {
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+                assert_eq!(client.response().text(), expected, "{path}");
+            }
+        }
+    }
+}

@@ -154,3 +154,19 @@ fn term_serves_who_waits_and_refuses_who_comes_later() {
     }
     server.expect_exit(0);
 }
+
+#[test]
+fn a_client_that_leaves_does_not_end_a_worker_whose_application_lets_sigpipe_end_it() {
+    let server = Builder::new("sigpipe_ends").start();
+    let worker = server.get("/").expect(200).text();
+    for round in 0..20 {
+        for path in ["/file", "/blocks"] {
+            let mut client = server.connect();
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+            // The end of what it sends comes first, or a write would be told of the reset (ECONNRESET) before of the pipe.
+            client.finish_sending();
+            drop(client);
+            assert_eq!(server.get("/").expect(200).text(), worker, "{path} in round {round}");
+        }
+    }
+}

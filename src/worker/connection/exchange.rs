@@ -20,7 +20,7 @@ use super::super::request_id;
 use super::body::Pace;
 use super::deadline::queue_limit;
 use super::head::Opening;
-use super::{Connection, Fate, Phase, Read, Step};
+use super::{Connection, Fate, IN_A_ROW_MAX, Phase, Read, Step};
 
 /// What a client got of an exchange that has timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +151,8 @@ impl Connection {
                 };
                 return match self.complete(&over, rest.keep_alive, context) {
                     Step::Close => Fate::Close,
-                    Step::Again | Step::Wait => self.drive(context),
+                    Step::Again => self.drive(context),
+                    Step::Wait => Fate::Keep,
                 };
             }
             self.writable = false;
@@ -174,6 +175,7 @@ impl Connection {
             running.begun = true;
             running.end = Some(End { keep_alive: rest.keep_alive, record });
         }
+        link.mark_ended();
         self.write_progress_at = context.now;
         self.drive(context)
     }
@@ -280,12 +282,24 @@ impl Connection {
         let reusable =
             keep_alive && running.arriving.is_none() && !context.settings.http.keep_alive.is_zero();
         if reusable {
-            return Step::Again;
+            return self.give_way(context);
         }
         // When the client asked for the close, nothing of it is on its way, unless it says more than it should.
         let client_closes = !over.request.head.keep_alive() && running.arriving.is_none();
         self.phase = Phase::Farewell { linger: !client_closes || self.readable || !self.input.is_empty() };
         Step::Again
+    }
+
+    /// Goes on with the next request, unless it is the turn of other connections.
+    fn give_way(&mut self, context: &mut Context) -> Step {
+        let more = self.readable || !self.input.is_empty();
+        self.in_a_row = if more { self.in_a_row + 1 } else { 0 };
+        if self.in_a_row < IN_A_ROW_MAX {
+            return Step::Again;
+        }
+        self.in_a_row = 0;
+        context.yielded.push(self.token);
+        Step::Wait
     }
 
     /// The connection is gone, maybe in the middle of an exchange. That one is recorded all the same: a client may close

@@ -41,6 +41,10 @@ pub(super) use exchange::TimedOut;
 /// would keep the reactor for the whole of its body. As much as is written in one go.
 const READ_BYTES_MAX: usize = 2 << 20;
 
+/// Requests of one connection that are answered one after the other before it is the turn of other connections; a client that
+/// pipelines as fast as it is answered would keep the reactor for itself.
+const IN_A_ROW_MAX: u8 = 16;
+
 /// What a connection is doing.
 #[derive(Debug)]
 enum Phase {
@@ -146,6 +150,8 @@ pub(super) struct Connection {
     read_bytes: usize,
     /// Requests answered.
     served: u64,
+    /// Requests answered one after the other since it was last the turn of other connections.
+    in_a_row: u8,
     /// When it was accepted or the last response ended.
     idle_since: Instant,
     /// When the socket last took output, or output began to wait.
@@ -180,6 +186,7 @@ impl Connection {
             end_of_input: false,
             read_bytes: 0,
             served: 0,
+            in_a_row: 0,
             idle_since: context.now,
             write_progress_at: context.now,
             armed: None,

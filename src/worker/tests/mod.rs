@@ -3,6 +3,7 @@
 mod lifecycle;
 mod messages;
 mod timeouts;
+mod turns;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -100,6 +101,10 @@ struct RustOverseer {
     deaf: AtomicBool,
     /// Opened by an interruption.
     interrupted: Gate,
+    /// Where `/cue` asks for `/other`.
+    cue: Mutex<Option<TcpStream>>,
+    /// `/cue`, `/next` and `/other` as they were called.
+    order: Mutex<Vec<String>>,
     /// Opened when a path is held up.
     begun: Gate,
     /// What `/stuck` waits for; opened by the test, or at its end.
@@ -121,6 +126,17 @@ impl Overseer for RustOverseer {
 }
 
 impl RustOverseer {
+    fn note(&self, path: &str) {
+        if matches!(path, "/cue" | "/next" | "/other") {
+            self.order.lock().unwrap().push(path.to_owned());
+        }
+        if path == "/cue"
+            && let Some(mut other) = self.cue.lock().unwrap().take()
+        {
+            other.write_all(b"GET /other HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        }
+    }
+
     /// Answers the paths that take too long.
     fn hold_up(&self, path: &str, head: ResponseHead, exchange: &mut dyn Exchange) {
         match path {
@@ -140,6 +156,12 @@ impl RustOverseer {
             "/stuck-in-close" => {
                 exchange.start(head, Some(4));
                 exchange.send(Block::Borrowed(b"done"), true);
+                exchange.finish();
+                self.released.pass();
+            }
+            "/large-stuck-in-close" => {
+                exchange.start(head, Some(LARGE.len() as u64));
+                exchange.send(Block::Shared(Bytes::from_static(&LARGE)), true);
                 exchange.finish();
                 self.released.pass();
             }
@@ -166,6 +188,9 @@ impl RustOverseer {
     }
 }
 
+/// At hand at once, so that the call is over before anybody takes the reactor over.
+static LARGE: [u8; 8 << 20] = [b'x'; 8 << 20];
+
 struct Thread<'a>(&'a RustApp);
 
 impl Attached for Thread<'_> {
@@ -173,6 +198,7 @@ impl Attached for Thread<'_> {
         // As Python code does. A thread that was busy until now takes its next request while it is attached, and waits here.
         drop(self.0.overseer.lock.lock().unwrap());
         let path = String::from_utf8_lossy(exchange.request().head.path()).into_owned();
+        self.0.overseer.note(&path);
         let mut head = ResponseHead::new(b"200 OK").unwrap();
         head.push(b"Content-Type", b"text/plain").unwrap();
         match path.as_str() {
@@ -210,7 +236,12 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(b"held"), true);
                 exchange.finish();
             }
-            "/stuck" | "/holds-the-lock" | "/stuck-in-close" | "/stuck-stream" | "/interruptible"
+            "/stuck"
+            | "/holds-the-lock"
+            | "/stuck-in-close"
+            | "/large-stuck-in-close"
+            | "/stuck-stream"
+            | "/interruptible"
             | "/moved" => {
                 self.0.overseer.hold_up(&path, head, exchange);
             }

@@ -186,6 +186,20 @@ fn a_thread_is_late_also_when_its_client_has_left_or_has_its_answer() {
 }
 
 #[test]
+fn a_response_that_is_complete_is_written_to_its_end_although_its_thread_is_late() {
+    let worker = start(|settings| {
+        limited(1)(settings);
+        settings.workers.request_timeout = Some(LIMIT * 5);
+    });
+    let mut stream = worker.connect();
+    stream.write_all(format!("GET /large-stuck-in-close HTTP/1.1\r\n{CLOSE}").as_bytes()).unwrap();
+    is_stuck(&worker.message(), "/large-stuck-in-close");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.len() > LARGE.len(), "{} bytes", answer.len());
+}
+
+#[test]
 fn a_worker_whose_threads_are_all_lost_answers_503_at_once() {
     let worker = start(|settings| {
         limited(1)(settings);

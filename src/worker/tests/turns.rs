@@ -1,0 +1,42 @@
+//! Whose turn it is: connections beside one that never pauses, and requests that wait for a thread.
+
+use std::time::Instant;
+
+use super::*;
+
+#[test]
+fn a_client_that_pipelines_gives_way_to_others() {
+    let worker = start(|_| {});
+    let mut other = worker.connect();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(other.read(&mut [0; 1024]).unwrap() > 0);
+    // The other's request comes while the first of many is answered.
+    *worker.overseer.cue.lock().unwrap() = Some(other.try_clone().unwrap());
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n".repeat(98);
+    let answers = worker
+        .talk(format!("GET /cue HTTP/1.1\r\nHost: a\r\n\r\n{next}GET /next HTTP/1.1\r\n{CLOSE}").as_bytes());
+    assert_eq!(count(&answers, "HTTP/1.1 200 OK"), 100);
+    assert!(other.read(&mut [0; 1024]).unwrap() > 0);
+    let order = worker.overseer.order.lock().unwrap();
+    let place = order.iter().position(|path| path == "/other").unwrap();
+    assert!(place < 50, "answered after {place} of the many");
+}
+
+#[test]
+fn slow_requests_that_come_at_once_are_run_at_once() {
+    let worker = start(|settings| settings.workers.threads = 2);
+    let mut streams = [worker.connect(), worker.connect()];
+    let begun = Instant::now();
+    // Both need both threads; known to be slow after the first round.
+    for _ in 0..40 {
+        for stream in &mut streams {
+            stream.write_all(b"GET /barrier HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        }
+        for stream in &mut streams {
+            let mut answer = [0; 1024];
+            assert!(stream.read(&mut answer).unwrap() > 0);
+        }
+    }
+    // A second for each that waits until the reactor wakes for something else.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
