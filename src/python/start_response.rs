@@ -21,7 +21,7 @@ use super::{mistakes, respond};
 
 /// Blocks of this size are shared with the exchange instead of copied: about where a copy costs more than
 /// the allocation that counts the references.
-const SHARED_BYTES_MIN: usize = 16 * 1024;
+const SHARED_BYTES_MIN: usize = 4 * 1024;
 
 /// What the callables of one request work on.
 #[pyclass(frozen, module = "rwsgi", name = "Response")]

@@ -26,7 +26,7 @@ use super::reactor::Reactor;
 use super::{request_id, spool};
 
 /// Blocks of this size and more are shared with the application instead of being copied into the buffer.
-const COPY_BYTES_MAX: usize = 16 * 1024;
+const COPY_BYTES_MAX: usize = 4 * 1024;
 
 /// When a client that was answered 503 may come back, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -93,6 +93,8 @@ pub(super) struct WorkerExchange {
     head: Option<ResponseHead>,
     /// Rendered and not yet handed over, behind `segments`.
     gathered: Vec<u8>,
+    /// A block that is shared with the application, behind `gathered`: the whole body, most often.
+    large: Option<Bytes>,
     segments: Vec<Segment>,
     handed_over: bool,
     body_bytes: u64,
@@ -103,8 +105,10 @@ pub(super) struct WorkerExchange {
 pub(super) struct Rest<'a> {
     /// Output, in front of `gathered`.
     pub(super) segments: &'a mut Vec<Segment>,
-    /// The last of the output.
+    /// More output.
     pub(super) gathered: &'a mut Vec<u8>,
+    /// The last of the output.
+    pub(super) large: Option<Bytes>,
     /// Whether the connection can take another request.
     pub(super) keep_alive: bool,
     /// The status that is sent.
@@ -132,6 +136,7 @@ impl WorkerExchange {
             progress: Progress::Waiting,
             head: None,
             gathered: Vec::new(),
+            large: None,
             segments: Vec::new(),
             handed_over: false,
             body_bytes: 0,
@@ -154,6 +159,7 @@ impl WorkerExchange {
         self.progress = Progress::Waiting;
         self.head = None;
         self.gathered.clear();
+        self.large = None;
         self.segments.clear();
         self.handed_over = false;
         self.body_bytes = 0;
@@ -211,32 +217,50 @@ impl WorkerExchange {
         self.end(false, CLIENT_GONE);
     }
 
-    /// Gathers a framed block; returns whether bytes were cut.
+    /// Gathers a framed block.
     fn gather(&mut self, frame: &Frame, block: Block<'_>) {
-        self.gathered.extend_from_slice(&frame.prefix.0[..frame.prefix.1]);
+        self.gather_bytes(&frame.prefix.0[..frame.prefix.1]);
         let take = usize::try_from(frame.take).unwrap_or(usize::MAX);
         match block {
             Block::Shared(bytes) if take >= COPY_BYTES_MAX => {
-                self.seal();
-                self.segments.push(Segment::Memory(bytes.slice(..take)));
+                if self.large.is_some() {
+                    self.seal();
+                }
+                self.large = Some(bytes.slice(..take));
             }
-            Block::Shared(bytes) => self.gathered.extend_from_slice(&bytes[..take]),
-            Block::Borrowed(bytes) => self.gathered.extend_from_slice(&bytes[..take]),
+            Block::Shared(bytes) => self.gather_bytes(&bytes[..take]),
+            Block::Borrowed(bytes) => self.gather_bytes(&bytes[..take]),
         }
-        self.gathered.extend_from_slice(frame.suffix);
+        self.gather_bytes(frame.suffix);
         self.body_bytes += frame.take;
+    }
+
+    fn gather_bytes(&mut self, bytes: &[u8]) {
+        if self.large.is_some() && !bytes.is_empty() {
+            self.seal();
+        }
+        self.gathered.extend_from_slice(bytes);
     }
 
     /// Output that is not handed over yet, in bytes.
     fn gathered_bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::len).sum::<u64>() + self.gathered.len() as u64
+        let large = self.large.as_ref().map_or(0, Bytes::len);
+        self.segments.iter().map(Segment::len).sum::<u64>() + (self.gathered.len() + large) as u64
     }
 
-    /// Turns gathered bytes into a segment.
+    /// Turns gathered bytes into segments.
     fn seal(&mut self) {
         if !self.gathered.is_empty() {
             self.segments.push(Segment::Memory(Bytes::from(std::mem::take(&mut self.gathered))));
         }
+        self.segments.extend(self.large.take().map(Segment::Memory));
+    }
+
+    /// Forgets what was gathered.
+    fn forget_output(&mut self) {
+        self.segments.clear();
+        self.gathered.clear();
+        self.large = None;
     }
 
     /// Has what was gathered transmitted. While the reactor is in the berth, output is held back until there is more of it: the
@@ -279,6 +303,7 @@ impl WorkerExchange {
             let rest = Rest {
                 segments: &mut self.segments,
                 gathered: &mut self.gathered,
+                large: self.large.take(),
                 keep_alive,
                 status,
                 head: &mut self.head,
@@ -310,8 +335,7 @@ impl WorkerExchange {
     }
 
     fn answer_with(&mut self, status: u16, fields: &[(&str, &str)]) {
-        self.segments.clear();
-        self.gathered.clear();
+        self.forget_output();
         self.head = None;
         self.body_bytes = 0;
         let date = httpdate::fmt_http_date(SystemTime::now());
@@ -380,7 +404,7 @@ impl Exchange for WorkerExchange {
         let mut excess = false;
         if length > 0 {
             let frame = framer.frame(length);
-            self.gathered.extend_from_slice(&frame.prefix.0[..frame.prefix.1]);
+            self.gather_bytes(&frame.prefix.0[..frame.prefix.1]);
             self.seal();
             if frame.take > 0 {
                 self.segments.push(Segment::File { file, offset, remaining: frame.take });
@@ -408,7 +432,7 @@ impl Exchange for WorkerExchange {
             Progress::Waiting => self.answer(500),
             Progress::Started(mut framer) => match framer.finish() {
                 Ok(tail) => {
-                    self.gathered.extend_from_slice(tail);
+                    self.gather_bytes(tail);
                     self.end(!framer.closes(), status);
                 }
                 Err(missing) => {
@@ -429,8 +453,7 @@ impl Exchange for WorkerExchange {
         if self.handed_over {
             let status = self.head.as_ref().map_or(0, ResponseHead::status);
             // What was gathered since is dropped: the client sees a body that ends short.
-            self.gathered.clear();
-            self.segments.clear();
+            self.forget_output();
             self.end(false, status);
             return;
         }

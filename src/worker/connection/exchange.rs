@@ -1,10 +1,10 @@
 //! A request that is with the application: handing it over, moving bytes both ways, and the end of the exchange.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::app::{Body, Request};
 use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_response};
@@ -135,13 +135,20 @@ impl Connection {
             return Fate::Keep;
         }
         let alone = rest.segments.is_empty() && !rest.begun && self.output.is_empty() && self.writable;
-        let written = if alone { self.socket.send(rest.gathered) } else { Ok(0) };
+        let length = rest.gathered.len() + rest.large.as_ref().map_or(0, Bytes::len);
+        let written = match (&rest.large, alone) {
+            (None, true) => self.socket.send(rest.gathered),
+            (Some(large), true) => {
+                self.socket.send_vectored(&[IoSlice::new(rest.gathered), IoSlice::new(large)])
+            }
+            (None | Some(_), false) => Ok(0),
+        };
         if let Ok(written) = written
             && written > 0
         {
             context.scoreboard.count_bytes(0, written as u64);
             self.write_progress_at = context.now;
-            if written == rest.gathered.len() {
+            if written == length {
                 let over = Over {
                     request: &link.request,
                     head: rest.head.as_ref(),
@@ -156,13 +163,18 @@ impl Connection {
                 };
             }
             self.writable = false;
-            rest.gathered.drain(..written);
+            let of_gathered = written.min(rest.gathered.len());
+            rest.gathered.drain(..of_gathered);
+            if let Some(large) = &mut rest.large {
+                large.advance(written - of_gathered);
+            }
         }
         // The long way: what is left goes through the output queue. A broken socket is found there as well.
         for segment in link.take_news().segments.into_iter().chain(rest.segments.drain(..)) {
             self.output.push(segment);
         }
         self.output.push(Segment::Memory(Bytes::from(std::mem::take(rest.gathered))));
+        rest.large.take().into_iter().for_each(|large| self.output.push(Segment::Memory(large)));
         let record = Record {
             link: Arc::clone(link),
             head: rest.head.take(),
