@@ -71,12 +71,13 @@ fn as_raw(fd: Option<&OwnedFd>) -> i32 {
     fd.map_or(-1, AsRawFd::as_raw_fd)
 }
 
-/// `os.register_at_fork(after_in_child=functools.partial(os.dup2, 2, fd, False))`
+/// `os.register_at_fork(after_in_child=lambda: os.dup2(2, fd, False))`, without `functools`, which few would load at start.
 fn lead_to_standard_error_in_forks(py: Python<'_>, fd: i32) -> PyResult<()> {
     let os = py.import(intern!(py, "os"))?;
-    let dup2 = os.getattr(intern!(py, "dup2"))?;
-    let redirect =
-        py.import(intern!(py, "functools"))?.call_method1(intern!(py, "partial"), (dup2, 2, fd, false))?;
+    let names = PyDict::new(py);
+    names.set_item(intern!(py, "dup2"), os.getattr(intern!(py, "dup2"))?)?;
+    names.set_item(intern!(py, "fd"), fd)?;
+    let redirect = py.eval(c"lambda: dup2(2, fd, False)", Some(&names), None)?;
     let arguments = PyDict::new(py);
     arguments.set_item(intern!(py, "after_in_child"), redirect)?;
     os.call_method(intern!(py, "register_at_fork"), (), Some(&arguments))?;

@@ -1,4 +1,5 @@
-//! Imports the application and resolves its callable; the Python side is `load.py`.
+//! Imports the application and resolves its callable. The Python side is `usual.py`, which every start runs, and `load.py`
+//! for what it leaves over: compiling that one and importing what it needs takes longer than starting Python.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -12,30 +13,36 @@ use crate::config;
 
 use super::overseer;
 
+const USUAL: &str = include_str!("usual.py");
 const SOURCE: &str = include_str!("load.py");
 
-/// Imports `app.target` and returns its callable.
-pub(super) fn load(py: Python<'_>, app: &config::App) -> Result<Py<PyAny>, LoadError> {
-    resolve(py, app).map_err(|error| load_error(py, &error))
+/// Imports `app.target` and returns its callable, which `threads` threads will call.
+pub(super) fn load(py: Python<'_>, app: &config::App, threads: u32) -> Result<Py<PyAny>, LoadError> {
+    resolve(py, app, threads).map_err(|error| load_error(py, &error))
 }
 
-fn resolve(py: Python<'_>, app: &config::App) -> PyResult<Py<PyAny>> {
-    // The thread that imports `threading` first is its main thread.
-    py.import("threading")?;
-    let helper = helper(py)?;
-    helper.call_method0("buffer_lines")?;
+fn resolve(py: Python<'_>, app: &config::App, threads: u32) -> PyResult<Py<PyAny>> {
+    // The thread that imports `threading` first is its main thread. Where this is the only one that runs the application,
+    // there is time until the application does.
+    if threads > 1 {
+        py.import("threading")?;
+    }
+    let usual = PyModule::from_code(py, &CString::new(USUAL)?, c"<rwsgi>/usual.py", c"_rwsgi_usual")?;
+    usual.call_method0("buffer_lines")?;
     let directory = path_text(&app.directory);
     let pythonpath: Vec<String> = app.pythonpath.iter().map(|path| path_text(path)).collect();
-    helper.call_method1("set_path", (directory, pythonpath))?;
+    usual.call_method1("set_path", (directory, pythonpath))?;
     // One of the application's own goes first, or its imports would fail.
-    if helper.call_method1("is_free", (overseer::MODULE, &app.target.module))?.extract()? {
+    if usual.call_method1("is_free", (overseer::MODULE, &app.target.module))?.extract()? {
         overseer::add_module(py)?;
     }
-    let callable = helper.call_method1("load", (&app.target.module, &app.target.callable))?;
+    let make = wrap_pyfunction!(helper, py)?;
+    let callable = usual.call_method1("load", (&app.target.module, &app.target.callable, make))?;
     Ok(callable.unbind())
 }
 
 /// The module `load.py`.
+#[pyfunction]
 pub(super) fn helper(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     PyModule::from_code(py, &CString::new(SOURCE)?, c"<rwsgi>/load.py", c"_rwsgi_load")
 }

@@ -20,7 +20,7 @@ fn loading(folder: &Path, module: &str, source: &str, callable: &str) -> Result<
         std::fs::write(folder.join(format!("{module}.py")), source).unwrap();
     }
     let settings = app_settings(folder, module, callable);
-    Python::attach(|py| load(py, &settings).map(drop))
+    Python::attach(|py| load(py, &settings, 2).map(drop))
 }
 
 fn failing(module: &str, source: &str, callable: &str) -> LoadError {

@@ -41,7 +41,7 @@ fn child() {
     let workers = super::workers(1);
     let application = Python::attach(|py| {
         let constants = Constants::new(py, "", &workers, super::IDENTITY).unwrap();
-        PythonApplication::new(load(py, &settings).unwrap(), constants)
+        PythonApplication::new(load(py, &settings, 2).unwrap(), constants)
     });
     let name_of_thread = || {
         Python::attach(|py| {
