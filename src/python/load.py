@@ -1,4 +1,4 @@
-"""What usual.py leaves over of loading the application (load.rs): expressions and whatever fails; and the hooks (hooks.rs).
+"""What load.rs leaves over of loading the application: expressions and whatever fails; and the hooks (hooks.rs).
 
 Kept in Python because all that it asks is asked of Python: the import machinery, `ast`, `inspect` and
 `traceback`. Every failure is a `LoadFailure`: its kind, one sentence with the remedy, and the traceback of
@@ -224,7 +224,7 @@ def check_signature(function, name, written):
 
 def is_ours(filename):
     return (
-        filename.startswith("<rwsgi>/")
+        filename == __file__
         or filename.startswith("<frozen importlib")
         or filename == importlib.__file__
     )
