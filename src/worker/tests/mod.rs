@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod messages;
+mod sizes;
 mod timeouts;
 
 use std::fs::File;
