@@ -103,18 +103,15 @@ impl Chosen {
 
 /// The definition of the command line.
 pub(super) fn command() -> Command {
-    let check = Command::new("check")
-        .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
-        .override_usage(
-            "rwsgi check [--fork] -c FILE\n       rwsgi check [--fork] [OPTIONS] MODULE[:CALLABLE]",
-        )
-        .arg(
-            Arg::new(FORK)
-                .long(FORK)
-                .action(ArgAction::SetTrue)
-                .help("Also report what the import leaves behind that does not survive a fork (app.preload)"),
-        )
-        .defer(with_settings);
+    let check =
+        Command::new("check")
+            .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
+            .override_usage(
+                "rwsgi check [--fork] -c FILE\n       rwsgi check [--fork] [OPTIONS] MODULE[:CALLABLE]",
+            )
+            .arg(Arg::new(FORK).long(FORK).action(ArgAction::SetTrue).help(
+                "Also report what the import leaves behind that does not survive a fork (app.preload)",
+            ));
     let defaults = Command::new("defaults").about("Print the commented reference app.toml").arg(
         Arg::new(FORMAT)
             .long(FORMAT)
@@ -135,7 +132,7 @@ pub(super) fn command() -> Command {
              written with its callable, as check:application."
         ))
         .disable_help_subcommand(true);
-    with_settings(root).subcommand(check).subcommand(ctl::command()).subcommand(defaults)
+    with_settings(root).subcommand(with_settings(check)).subcommand(ctl::command()).subcommand(defaults)
 }
 
 fn with_settings(command: Command) -> Command {
