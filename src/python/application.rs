@@ -74,7 +74,7 @@ impl PythonApplication {
     /// Imports the application into the running interpreter.
     fn load(settings: &Settings, identity: Identity) -> Result<Self, LoadError> {
         Python::attach(|py| {
-            let callable = load::load(py, &settings.app)?;
+            let callable = load::load(py, &settings.app, settings.workers.threads)?;
             let constants = Constants::new(py, &settings.app.mount, &settings.workers, identity);
             constants.map(|constants| Self::new(callable, constants)).map_err(|error| not_prepared(&error))
         })
@@ -148,9 +148,9 @@ impl Application for PythonApplication {
     }
 }
 
-/// Names this thread's `threading.Thread`; the main thread keeps its name.
+/// Names this thread's `threading.Thread`; the main thread keeps its name. Without `threading` there is but that one.
 fn name_thread(py: Python<'_>, name: &str) -> PyResult<()> {
-    let threading = py.import(intern!(py, "threading"))?;
+    let Some(threading) = fork::threading(py)? else { return Ok(()) };
     let current = threading.call_method0(intern!(py, "current_thread"))?;
     if current.is(threading.call_method0(intern!(py, "main_thread"))?) {
         return Ok(());

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::dup3;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict};
 
 /// Where stacks go to.
 #[derive(Debug, Default)]
@@ -71,12 +71,13 @@ fn as_raw(fd: Option<&OwnedFd>) -> i32 {
     fd.map_or(-1, AsRawFd::as_raw_fd)
 }
 
-/// `os.register_at_fork(after_in_child=functools.partial(os.dup2, 2, fd, False))`
+/// `os.register_at_fork(after_in_child=lambda: os.dup2(2, fd, False))`, without the compiler or `functools`: every start waits.
 fn lead_to_standard_error_in_forks(py: Python<'_>, fd: i32) -> PyResult<()> {
     let os = py.import(intern!(py, "os"))?;
-    let dup2 = os.getattr(intern!(py, "dup2"))?;
-    let redirect =
-        py.import(intern!(py, "functools"))?.call_method1(intern!(py, "partial"), (dup2, 2, fd, false))?;
+    let dup2 = os.getattr(intern!(py, "dup2"))?.unbind();
+    let redirect = PyCFunction::new_closure(py, None, None, move |arguments, _| {
+        dup2.call1(arguments.py(), (2, fd, false)).map(drop)
+    })?;
     let arguments = PyDict::new(py);
     arguments.set_item(intern!(py, "after_in_child"), redirect)?;
     os.call_method(intern!(py, "register_at_fork"), (), Some(&arguments))?;

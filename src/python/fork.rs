@@ -40,8 +40,9 @@ pub(super) fn freeze(py: Python<'_>) -> PyResult<()> {
 
 /// `threading.enumerate()`: kernel ids and names.
 pub(super) fn thread_names(py: Python<'_>) -> PyResult<Vec<(i32, String)>> {
-    let threads = py.import(intern!(py, "threading"))?.call_method0(intern!(py, "enumerate"))?;
     let mut names = Vec::new();
+    let Some(threading) = threading(py)? else { return Ok(names) };
+    let threads = threading.call_method0(intern!(py, "enumerate"))?;
     for thread in threads.try_iter()? {
         let thread = thread?;
         // None for a thread that has not begun to run.
@@ -50,4 +51,11 @@ pub(super) fn thread_names(py: Python<'_>) -> PyResult<Vec<(i32, String)>> {
         }
     }
     Ok(names)
+}
+
+/// The module `threading`, if somebody has imported it.
+pub(super) fn threading(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?;
+    let threading = modules.call_method1(intern!(py, "get"), (intern!(py, "threading"),))?;
+    Ok(Some(threading).filter(|threading| !threading.is_none()))
 }

@@ -1,4 +1,4 @@
-"""Imports the application and resolves its callable (load.rs), and runs the hooks (hooks.rs).
+"""What load.rs leaves over of loading the application: expressions and whatever fails; and the hooks (hooks.rs).
 
 Kept in Python because all that it asks is asked of Python: the import machinery, `ast`, `inspect` and
 `traceback`. Every failure is a `LoadFailure`: its kind, one sentence with the remedy, and the traceback of
@@ -8,7 +8,6 @@ the application's own error.
 import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -24,27 +23,6 @@ class LoadFailure(Exception):
         self.kind = kind
         self.summary = summary
         self.trace = trace
-
-
-def set_path(directory, pythonpath):
-    """Puts the directory first on sys.path, then the configured paths."""
-    wanted = [directory, *pythonpath]
-    sys.path[:] = wanted + [entry for entry in sys.path if entry not in wanted]
-
-
-def is_free(name, target):
-    """Whether the application has no module of this name; a folder of other things, without __init__.py, is none."""
-    if name in sys.modules or target.split(".")[0] == name:
-        return False
-    spec = importlib.util.find_spec(name)
-    return spec is None or spec.origin is None
-
-
-def buffer_lines():
-    """Makes print() show at once, but a line in one piece: workers share their standard output."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(line_buffering=True)
 
 
 def run_hook(setting, name, path, generation, worker):
@@ -68,25 +46,17 @@ def takes(function, arguments):
     return True
 
 
-def load(name, expression):
-    """Returns the WSGI callable that `name:expression` names."""
-    module = import_application(name)
-    return resolve(module, name, expression)
-
-
-def import_application(name):
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+def import_failed(name, error):
+    """Says why importing the application failed."""
+    if isinstance(error, ModuleNotFoundError):
         if not own_frames(error) and error.name and (name + ".").startswith(error.name + "."):
             raise LoadFailure("import", missing_module(name, error.name)) from None
         raise LoadFailure("import", missing_dependency(name, error), trace_of(error)) from None
-    except SystemExit as error:
+    if isinstance(error, SystemExit):
         summary = f'importing "{name}" called sys.exit({error.code!r}): import must not end the process'
-        raise LoadFailure("import", summary, trace_of(error)) from None
-    except BaseException as error:
+    else:
         summary = f'importing "{name}" raised {last_line(error)}'
-        raise LoadFailure("import", summary, trace_of(error)) from None
+    raise LoadFailure("import", summary, trace_of(error)) from None
 
 
 def missing_module(name, missing):
@@ -134,11 +104,15 @@ def resolve(module, name, expression):
     written = ".".join(path)
     if arguments is not None:
         return call_factory(found, name, written, *arguments)
+    check_callable(found, name, written)
+    return found
+
+
+def check_callable(found, name, written):
     if not callable(found):
         summary = f'{name}:{written} is of type {type(found).__name__}, which is not callable: name a WSGI callable'
         raise LoadFailure("callable", summary)
     check_signature(found, name, written)
-    return found
 
 
 def parse(expression):

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::sync::OnceLock;
 
 /// Names the process. Only while the process has one thread, and after the command line was read. What does not fit into
 /// the space of the original command line is cut.
@@ -13,8 +14,10 @@ pub fn set(title: &str) {
     let title = CString::new(title).unwrap_or_default();
     // It cuts to 15 bytes by itself and cannot fail otherwise (PR_SET_NAME(2const)).
     nix::sys::prctl::set_name(&title).ok();
-    if let Some((start, end)) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(argument_area)
-    {
+    // The same in all processes that are forked.
+    static AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+    let read = || argument_area(&fs::read_to_string("/proc/self/stat").ok()?);
+    if let Some((start, end)) = *AREA.get_or_init(read) {
         overwrite(title.as_bytes(), start, end);
     }
 }

@@ -20,7 +20,7 @@ fn loading(folder: &Path, module: &str, source: &str, callable: &str) -> Result<
         std::fs::write(folder.join(format!("{module}.py")), source).unwrap();
     }
     let settings = app_settings(folder, module, callable);
-    Python::attach(|py| load(py, &settings).map(drop))
+    Python::attach(|py| load(py, &settings, 2).map(drop))
 }
 
 fn failing(module: &str, source: &str, callable: &str) -> LoadError {
@@ -37,6 +37,9 @@ fn callables_are_found() {
         ("class A:\n  def __call__(self, e, s): pass\ndef make(): return A()\n", "make()"),
         ("def make(n, debug): return lambda e, s: (n, debug)\n", "make('x', debug=False)"),
         ("def make():\n  return print\n", "make()"),
+        ("class A:\n  def __call__(self, *rest): pass\napp = A()\n", "app"),
+        ("class A:\n  def __call__(self, e, s, *, k=1): pass\nclass B(A): pass\napp = B()\n", "app"),
+        ("class A:\n  def app(self, e, s, more=None): pass\na = A()\n", "a.app"),
         ("import functools\ndef one(r): pass\n@functools.wraps(one)\ndef app(e, s): pass\n", "app"),
     ]
     .into_iter()
@@ -46,6 +49,38 @@ fn callables_are_found() {
         let result = loading(folder.path(), &format!("good_{number}"), source, callable);
         assert_eq!(result, Ok(()), "{callable} in {source}");
     }
+}
+
+#[test]
+fn what_cannot_take_environ_and_start_response_is_refused() {
+    for (number, (source, callable)) in [
+        ("def app(environ): pass", "app"),
+        ("def app(environ, start_response, more): pass", "app"),
+        ("def app(environ, start_response, *, more): pass", "app"),
+        ("def app(*, environ, start_response): pass", "app"),
+        ("class A:\n  def __call__(self, e): pass\napp = A()\n", "app"),
+        ("class A:\n  def __call__(e, s): pass\napp = A()\n", "app"),
+        ("class app:\n  def __init__(self): pass\n  def __call__(self, e, s): pass\n", "app"),
+        ("app = 1", "app"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let error = failing(&format!("bad_{number}"), source, callable);
+        assert_eq!(error.kind, LoadErrorKind::NoCallable, "{callable} in {source}: {}", error.summary);
+    }
+}
+
+#[test]
+fn modules_of_the_application_do_not_hide_those_that_tell_of_its_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    // Not imported by anything else in this process.
+    std::fs::write(folder.path().join("difflib.py"), "raise RuntimeError('the wrong one')").unwrap();
+    let forget = c"import sys; sys.modules.pop('difflib', None)";
+    start_interpreter();
+    Python::attach(|py| py.run(forget, None, None)).unwrap();
+    let error = loading(folder.path(), "hiding", "1 / 0\n", "app").unwrap_err();
+    assert!(error.summary.ends_with("raised ZeroDivisionError: division by zero"), "{}", error.summary);
 }
 
 #[test]

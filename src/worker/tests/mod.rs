@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod messages;
+mod sizes;
 mod timeouts;
 mod turns;
 
