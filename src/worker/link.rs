@@ -30,12 +30,14 @@ const LOW_WATER_BYTES: u64 = HIGH_WATER_BYTES / 4;
 pub(super) struct Notifier {
     waker: Waker,
     tokens: Mutex<Vec<Token>>,
+    /// Whether there are any, for a look without the lock.
+    any: AtomicBool,
 }
 
 impl Notifier {
     /// A notifier that wakes the reactor through `waker`.
     pub(super) fn new(waker: Waker) -> Self {
-        Self { waker, tokens: Mutex::new(Vec::new()) }
+        Self { waker, tokens: Mutex::new(Vec::new()), any: AtomicBool::new(false) }
     }
 
     /// App thread: there is news of the exchange on this connection.
@@ -43,6 +45,7 @@ impl Notifier {
         let mut tokens = lock(&self.tokens);
         let first = tokens.is_empty();
         tokens.push(token);
+        self.any.store(true, Ordering::Relaxed);
         drop(tokens);
         if first {
             self.wake();
@@ -56,9 +59,16 @@ impl Notifier {
         }
     }
 
+    /// Reactor: whether there may be connections that have news.
+    pub(super) fn has_news(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
     /// Reactor: takes the connections that have news.
     pub(super) fn take(&self, into: &mut Vec<Token>) {
-        into.append(&mut lock(&self.tokens));
+        let mut tokens = lock(&self.tokens);
+        self.any.store(false, Ordering::Relaxed);
+        into.append(&mut tokens);
     }
 }
 

@@ -216,6 +216,8 @@ impl Reactor {
                 return Some(exchange);
             }
             match self.batch.stage {
+                // Other app threads' answers do not wait for the rest of a long batch.
+                Stage::Events if self.context.shared.notifier.has_news() => self.handle_notified(),
                 Stage::Events => {
                     if let Some(&(token, readiness)) = self.batch.noticed.get(self.batch.next) {
                         self.batch.next += 1;

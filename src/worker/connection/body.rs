@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
+
 use crate::http::{BodyDecoder, BodyEvent, HttpError};
 
 use super::super::context::Context;
@@ -94,7 +96,8 @@ impl Connection {
             let taken = gathering.take(&self.input);
             return match taken {
                 Ok((consumed, complete)) => {
-                    let _framed = self.input.split_to(consumed);
+                    self.input.advance(consumed);
+                    self.release_input();
                     if complete { self.body_complete(context) } else { self.receive_body(context) }
                 }
                 Err(failure) => self.body_failed(&failure, context),

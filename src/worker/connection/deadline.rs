@@ -37,7 +37,9 @@ impl Connection {
             }
             Phase::Body(gathering) => Some(gathering.deadline(http.body_timeout)),
             Phase::Exchange(running) => {
-                let queue = queue_limit(&context.settings).filter(|_| running.waiting);
+                // What is run in place at once waits for nobody.
+                let waits = running.waiting && running.attended;
+                let queue = queue_limit(&context.settings).filter(|_| waits);
                 let queue = queue.map(|(timeout, _)| running.queued_at + timeout);
                 let arriving = running.arriving.as_ref().filter(|arriving| !arriving.paused);
                 let body = arriving.map(|arriving| arriving.pace.deadline(http.body_timeout));

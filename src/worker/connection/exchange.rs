@@ -246,6 +246,7 @@ impl Connection {
                 Ok(true) => {
                     running.link.end_body(Ok(()));
                     running.arriving = None;
+                    self.release_input();
                     return Step::Wait;
                 }
                 Ok(false) => {}

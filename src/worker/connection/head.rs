@@ -141,10 +141,7 @@ impl Connection {
     /// Decides from the head what follows: an error, a body, or the application. `whole` is its body if that is there.
     fn open(&mut self, received_at: Instant, whole: Option<Body>, context: &mut Context) -> Step {
         let head = std::mem::take(&mut context.head);
-        if self.input.is_empty() {
-            // An idle connection holds no buffer.
-            self.input = bytes::BytesMut::new();
-        }
+        self.release_input();
         let mut origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
             Ok(origin) => origin,
             Err(error) => {

@@ -312,6 +312,13 @@ impl Connection {
         read
     }
 
+    /// A connection that has read nothing ahead holds no buffer.
+    fn release_input(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
     /// Writes what it can of the output; `None` when the connection is broken, else how many bytes went.
     fn flush(&mut self, context: &mut Context) -> Option<u64> {
         if self.output.is_empty() || !self.writable {
