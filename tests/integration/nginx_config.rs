@@ -89,7 +89,7 @@ fn who_the_visitor_is_nginx_says() {
         "GET /page?x=1 HTTP/1.1\r\nHost: example.org:8080\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
          X-Forwarded-Host: evil\r\nX-Forwarded-Prefix: /evil\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Ssl: on\r\n\
          Front-End-Https: on\r\nX-Forwarded-Scheme: https\r\nX-Forwarded-Protocol: https\r\n\
-         Forwarded: for=6.6.6.6;host=evil\r\nProxy: http://evil\r\n\r\n",
+         Forwarded: for=6.6.6.6;host=evil\r\nProxy: http://evil\r\nX-Request-Id: evil\r\n\r\n",
     );
     let told = client.response().expect(200).json();
     for (name, value) in [

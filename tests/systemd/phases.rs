@@ -61,7 +61,7 @@ fn start(machine: &Machine) {
 fn hardening(machine: &Machine) {
     let text = machine.get(SOCKET, "/doings");
     let doings: serde_json::Value = serde_json::from_str(&text).unwrap();
-    for allowed in ["state", "database", "temporary", "program", "name", "tcp", "unix"] {
+    for allowed in ["state", "logs", "database", "temporary", "program", "name", "tcp", "unix"] {
         assert_eq!(doings[allowed], "done", "{allowed}: {text}");
     }
     for (shut, sign) in [

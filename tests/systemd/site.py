@@ -45,6 +45,7 @@ def doings():
         "user": outcome(lambda: str(os.getuid())),
         "variables": outcome(lambda: str(sorted({"FDSTORE", "NOTIFY_SOCKET", "LISTEN_FDS"} & set(os.environ)))),
         "state": outcome(lambda: write(os.path.join(os.environ["STATE_DIRECTORY"], "upload"))),
+        "logs": outcome(lambda: write(os.path.join(os.environ["LOGS_DIRECTORY"], "site.log"))),
         "database": outcome(database),
         "temporary": outcome(temporary),
         "program": outcome(program),
