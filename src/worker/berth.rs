@@ -25,7 +25,9 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Berth<R> {
     place: Mutex<Place<R>>,
-    changed: Condvar,
+    /// Whether the standby was called; apart from the place, so that its looks hold no app thread up.
+    called: Mutex<bool>,
+    calls: Condvar,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl<R> Berth<R> {
     /// An empty berth.
     pub(super) fn new() -> Self {
         let place = Place { left: None, times: 0, given: None, standby: Standby::Awake };
-        Self { place: Mutex::new(place), changed: Condvar::new() }
+        Self { place: Mutex::new(place), called: Mutex::new(false), calls: Condvar::new() }
     }
 
     // App threads.
@@ -82,7 +84,7 @@ impl<R> Berth<R> {
         if place.standby == Standby::Parked {
             place.standby = Standby::Awake;
             drop(place);
-            self.changed.notify_one();
+            self.call();
         }
     }
 
@@ -104,19 +106,19 @@ impl<R> Berth<R> {
         if let Some(left) = self.lock().left.as_mut().filter(|left| left.by == by) {
             left.urgent = true;
         }
-        self.changed.notify_one();
+        self.call();
     }
 
     /// Gives a reactor to the standby.
     pub(super) fn give(&self, reactor: R) {
         self.lock().given = Some(reactor);
-        self.changed.notify_one();
+        self.call();
     }
 
     /// Lets the standby end.
     pub(super) fn dismiss(&self) {
         self.lock().standby = Standby::Dismissed;
-        self.changed.notify_one();
+        self.call();
     }
 
     // The standby.
@@ -128,18 +130,22 @@ impl<R> Berth<R> {
         mut look: impl FnMut(&mut R),
         over: impl FnOnce(&mut R),
     ) -> Option<Taken<R>> {
-        let mut place = self.lock();
         // What is here already is new to it.
-        let mut seen = place.times.wrapping_sub(1);
+        let mut seen = None;
         loop {
+            let Some(mut place) = self.try_lock() else {
+                // An app thread is at it, so nothing is stuck.
+                self.wait(Some(TICK));
+                continue;
+            };
             if place.standby == Standby::Dismissed {
                 return None;
             }
             if let Some(reactor) = place.given.take() {
                 return Some(Taken::Given(reactor));
             }
-            let is_same = place.times == seen;
-            seen = place.times;
+            let is_same = seen == Some(place.times);
+            seen = Some(place.times);
             if let Some(mut left) = place.left.take_if(|left| left.urgent || is_same) {
                 over(&mut left.reactor);
                 return Some(Taken::Over(left.reactor));
@@ -148,31 +154,62 @@ impl<R> Berth<R> {
                 Some(left) => look(&mut left.reactor),
                 None if is_same => {
                     place.standby = Standby::Parked;
-                    place = self.wait(place);
-                    // Whatever was left since is new to it.
-                    seen = place.times.wrapping_sub(1);
+                    drop(place);
+                    self.wait(None);
+                    self.rise();
+                    seen = None;
                     continue;
                 }
                 None => {}
             }
-            place = self.wait_for_tick(place);
+            drop(place);
+            self.wait(Some(TICK));
         }
+    }
+
+    /// The standby is parked no more, whoever has called it.
+    fn rise(&self) {
+        let mut place = self.lock();
+        if place.standby == Standby::Parked {
+            place.standby = Standby::Awake;
+        }
+    }
+
+    /// Calls the standby.
+    fn call(&self) {
+        *self.called.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.calls.notify_one();
+    }
+
+    /// Waits until the standby is called, at most for `patience`.
+    fn wait(&self, patience: Option<Duration>) {
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*called {
+            called = match patience {
+                Some(patience) => {
+                    self.calls.wait_timeout(called, patience).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.calls.wait(called).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        *called = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Place<R>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&'a self, place: MutexGuard<'a, Place<R>>) -> MutexGuard<'a, Place<R>> {
-        let mut place = self.changed.wait(place).unwrap_or_else(PoisonError::into_inner);
-        if place.standby == Standby::Parked {
-            place.standby = Standby::Awake;
+    /// The place, unless an app thread is at it.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Place<R>>> {
+        // Nothing times out in loom, so nothing would look again.
+        #[cfg(loom)]
+        return Some(self.lock());
+        #[cfg(not(loom))]
+        match self.place.try_lock() {
+            Ok(place) => Some(place),
+            Err(std::sync::TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
         }
-        place
-    }
-
-    fn wait_for_tick<'a>(&'a self, place: MutexGuard<'a, Place<R>>) -> MutexGuard<'a, Place<R>> {
-        self.changed.wait_timeout(place, TICK).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
