@@ -108,7 +108,7 @@ pub(super) struct Rest<'a> {
     /// More output.
     pub(super) gathered: &'a mut Vec<u8>,
     /// The last of the output.
-    pub(super) large: Option<Bytes>,
+    pub(super) large: &'a mut Option<Bytes>,
     /// Whether the connection can take another request.
     pub(super) keep_alive: bool,
     /// The status that is sent.
@@ -303,7 +303,7 @@ impl WorkerExchange {
             let rest = Rest {
                 segments: &mut self.segments,
                 gathered: &mut self.gathered,
-                large: self.large.take(),
+                large: &mut self.large,
                 keep_alive,
                 status,
                 head: &mut self.head,

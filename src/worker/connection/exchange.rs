@@ -136,7 +136,7 @@ impl Connection {
         }
         let alone = rest.segments.is_empty() && !rest.begun && self.output.is_empty() && self.writable;
         let length = rest.gathered.len() + rest.large.as_ref().map_or(0, Bytes::len);
-        let written = match (&rest.large, alone) {
+        let written = match (&*rest.large, alone) {
             (None, true) => self.socket.send(rest.gathered),
             (Some(large), true) => {
                 self.socket.send_vectored(&[IoSlice::new(rest.gathered), IoSlice::new(large)])

@@ -209,6 +209,13 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(&body), true);
                 exchange.finish();
             }
+            "/hold-shared" => {
+                self.0.hold.wait();
+                self.0.hold.wait();
+                exchange.start(head, Some(64 << 10));
+                exchange.send(Block::Shared(Bytes::from(vec![b'x'; 64 << 10])), true);
+                exchange.finish();
+            }
             "/large" => {
                 let block = Bytes::from(vec![b'x'; 8 << 20]);
                 exchange.start(head, Some(block.len() as u64));

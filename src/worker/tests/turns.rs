@@ -40,3 +40,23 @@ fn slow_requests_that_come_at_once_are_run_at_once() {
     // A second for each that waits until the reactor wakes for something else.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_large_block_is_whole_when_the_reactor_was_taken_over_before_it() {
+    let worker = start(|_| {});
+    let mut other = worker.connect();
+    other.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(other.read(&mut [0; 1024]).unwrap() > 0);
+    let mut held = worker.connect();
+    write!(held, "GET /hold-shared HTTP/1.1\r\n{CLOSE}").unwrap();
+    worker.hold.wait();
+    // Only the standby can answer this one now.
+    other.write_all(b"bad\r\n\r\n").unwrap();
+    let mut refusal = [0; 12];
+    other.read_exact(&mut refusal).unwrap();
+    assert_eq!(&refusal, b"HTTP/1.1 400");
+    worker.hold.wait();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with(&format!("\r\n\r\n{}", "x".repeat(64 << 10))), "{} bytes", answer.len());
+}
