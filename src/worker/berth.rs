@@ -17,8 +17,8 @@ use super::sync::{Condvar, Mutex, MutexGuard};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// How often the standby looks. A call is taken over by its second look: after one to two ticks. What a
-/// response holds back waits for one tick at most.
+/// How often the standby looks. A call is taken over by its second look: after one to two ticks. What a response
+/// holds back waits for one tick at most.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// The berth.
