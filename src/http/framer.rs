@@ -63,6 +63,12 @@ impl BodyFramer {
         }
     }
 
+    /// Whether no more bytes of the body are to come: its Content-Length is reached, or it has none.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.mode, Mode::Length { remaining: 0 } | Mode::Bodiless)
+    }
+
     /// Ends the body: the last chunk or nothing; `Err(missing)` when it is `missing` bytes shorter than its
     /// Content-Length. Then the connection must be closed, and [`Self::closes`] says so.
     ///

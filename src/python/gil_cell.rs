@@ -72,3 +72,17 @@ pub(super) fn has_references<T>(object: &Bound<'_, T>, count: isize) -> bool {
     let references = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
     !cfg!(Py_GIL_DISABLED) && references == count
 }
+
+/// Whether `len()` can be asked of it: the exception of one that has none would cost more than all else that is done with it.
+pub(super) fn has_length(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive.
+    let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    // SAFETY: an object keeps its type alive.
+    let class = unsafe { &*class };
+    // SAFETY: null, or what belongs to the type.
+    let sequence = unsafe { class.tp_as_sequence.as_ref() };
+    // SAFETY: the same.
+    let mapping = unsafe { class.tp_as_mapping.as_ref() };
+    sequence.is_some_and(|methods| methods.sq_length.is_some())
+        || mapping.is_some_and(|methods| methods.mp_length.is_some())
+}

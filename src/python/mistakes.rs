@@ -13,20 +13,18 @@ fn type_name(value: &Bound<'_, PyAny>) -> String {
 
 /// The application returned something that is no iterable of bytes. `None`: it may be one.
 pub(super) fn returned(value: &Bound<'_, PyAny>) -> Option<String> {
-    let name = type_name(value);
-    if value.is_none() {
+    let remedy = if value.is_none() {
         return Some("the application returned None: did it forget \"return\"?".to_owned());
-    }
-    if value.is_instance_of::<PyString>() {
-        return Some(format!("the application returned {name}, not a list of bytes: return [text.encode()]"));
-    }
-    if value.is_instance_of::<PyBytes>() {
-        return Some(format!("the application returned {name}, not a list of bytes: return [data]"));
-    }
-    if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
-        return Some(format!("the application returned {name}, not a list of bytes: return [bytes(data)]"));
-    }
-    None
+    } else if value.is_instance_of::<PyString>() {
+        "return [text.encode()]"
+    } else if value.is_instance_of::<PyBytes>() {
+        "return [data]"
+    } else if value.is_instance_of::<PyByteArray>() || value.is_instance_of::<PyMemoryView>() {
+        "return [bytes(data)]"
+    } else {
+        return None;
+    };
+    Some(format!("the application returned {}, not a list of bytes: {remedy}", type_name(value)))
 }
 
 /// The application returned something that cannot be iterated over.

@@ -12,6 +12,7 @@ use crate::app::{AfterCall, Exchange, Request};
 
 use super::environ::{Environs, complete_length};
 use super::file_wrapper::FileWrapper;
+use super::gil_cell::has_length;
 use super::lent::{Lent, lend};
 use super::mistakes;
 use super::objects::{Lasting, Objects};
@@ -69,7 +70,12 @@ pub(super) fn call<'py>(
         }
     };
     entry.begin(&exchange.request().id, &environ);
-    let after = lend(py, objects.response.get().lent(), exchange, || run(callable, &objects, &environ));
+    let (after, result) =
+        lend(py, objects.response.get().lent(), exchange, || run(callable, &objects, &environ));
+    let after = match result {
+        Some(result) => close(exchange, &result, after),
+        None => after,
+    };
     objects.errors.get().flush(py);
     objects.input.get().release(py);
     drop(environ);
@@ -84,26 +90,25 @@ pub(super) fn label(request: &Request) -> String {
     format!("[{}] {} {}", request.id, head.method().escape_ascii(), head.path().escape_ascii())
 }
 
-fn run(callable: &Bound<'_, PyAny>, objects: &Objects<'_>, environ: &Bound<'_, PyDict>) -> AfterCall {
+/// Calls the application and sends what it returns, which is returned if it may have a `close()`.
+fn run<'py>(
+    callable: &Bound<'py, PyAny>,
+    objects: &Objects<'py>,
+    environ: &Bound<'py, PyDict>,
+) -> (AfterCall, Option<Bound<'py, PyAny>>) {
     let py = callable.py();
     let response = objects.response.get();
     let lent = response.lent();
     let result = match callable.call1((environ, &objects.start_response)) {
         Ok(result) => result,
-        Err(error) => return conclude(py, lent, Err(Failure::Raised(error))),
+        Err(error) => return (conclude(py, lent, Err(Failure::Raised(error))), None),
     };
     if let Some(blocks) = known(&result) {
         let outcome = send_known(py, response, blocks);
-        return conclude(py, lent, outcome);
+        return (conclude(py, lent, outcome), None);
     }
     let outcome = respond(py, response, &result);
-    // Asked for while the request is at hand, for a record about a failing close().
-    let label = lent.with(py, |exchange| label(exchange.request()));
-    let after = conclude(py, lent, outcome);
-    match label {
-        Some(label) => close(py, &label, &result, after),
-        None => after,
-    }
+    (conclude(py, lent, outcome), Some(result))
 }
 
 /// What has all blocks at hand, and no `close()`.
@@ -202,16 +207,16 @@ fn log_raised(py: Python<'_>, who: &str, consequence: &str, error: &PyErr) -> Af
 }
 
 /// PEP 3333: "If the iterable returned by the application has a close() method, the server must call that method".
-fn close(py: Python<'_>, label: &str, result: &Bound<'_, PyAny>, after: AfterCall) -> AfterCall {
+fn close(exchange: &dyn Exchange, result: &Bound<'_, PyAny>, after: AfterCall) -> AfterCall {
+    let py = result.py();
     let closed = result
         .getattr_opt(intern!(py, "close"))
         .and_then(|close| close.map(|close| close.call0()).transpose());
-    match closed {
-        Ok(_) => after,
-        Err(error) => match log_raised(py, &format!("{label}: close() of the response"), "", &error) {
-            AfterCall::Exit => AfterCall::Exit,
-            AfterCall::Continue => after,
-        },
+    let Err(error) = closed else { return after };
+    let who = format!("{}: close() of the response", label(exchange.request()));
+    match log_raised(py, &who, "", &error) {
+        AfterCall::Exit => AfterCall::Exit,
+        AfterCall::Continue => after,
     }
 }
 
@@ -265,7 +270,7 @@ fn send_iterated(py: Python<'_>, response: &StartResponse, result: &Bound<'_, Py
         Err(error) => return Err(Failure::Raised(error)),
     };
     // PEP 3333, "Handling the Content-Length Header": one block is the whole body.
-    let is_single = matches!(result.len(), Ok(1));
+    let is_single = has_length(result) && matches!(result.len(), Ok(1));
     let mut is_empty = true;
     for item in blocks {
         let item = item?;

@@ -9,17 +9,24 @@
 //! Invariant: there is one reactor, and it is in one place: with the thread that turns it, in the berth, or on its way to
 //! the standby. A reactor in the berth is regained only by the thread that left it.
 //!
-//! The standby looks every [`TICK`] while reactors come and go here, and parks when none has since its last look; an app
-//! thread that leaves a reactor then unparks it. So a busy worker pays for no wake-up in a request, and an idle one does not
-//! tick. Generic over the reactor, and on the locks of `sync`, so that every interleaving can be tried.
+//! The standby looks every [`TICK`] while reactors come and go here, less often when many looks have found nothing to do,
+//! and parks when no reactor has come since its last look; an app thread that leaves one then unparks it. So a busy worker
+//! pays for no wake-up in a request, and an idle one does not tick. Generic over the reactor, and on the locks of `sync`, so that every interleaving can be tried.
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// How often the standby looks. A call is taken over by its second look: after one to two ticks. What a response
-/// holds back waits for one tick at most.
+/// How often the standby looks. What a response holds back waits for one tick at most.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// After so many looks in a row that found nothing to do, the standby doubles its pace; so often again, up to
+/// [`PACE_MAX`]. Each look costs the app threads' processor a timer and two switches, which a worker that runs nothing but
+/// short requests can do without.
+const QUIET_LOOKS: u32 = 16;
+
+/// The longest time between two looks, in ticks: how long a call may last, after many that were short, until it is noticed.
+const PACE_MAX: u32 = 4;
 
 /// The berth.
 #[derive(Debug)]
@@ -38,6 +45,15 @@ struct Place<R> {
     /// On its way to the standby.
     given: Option<R>,
     standby: Standby,
+    /// Looks in a row that found nothing to do.
+    quiet: u32,
+}
+
+impl<R> Place<R> {
+    /// How long the standby waits for its next look.
+    fn pace(&self) -> Duration {
+        TICK * (1 << (self.quiet / QUIET_LOOKS).min(PACE_MAX.ilog2()))
+    }
 }
 
 #[derive(Debug)]
@@ -70,7 +86,7 @@ pub(super) enum Taken<R> {
 impl<R> Berth<R> {
     /// An empty berth.
     pub(super) fn new() -> Self {
-        let place = Place { left: None, times: 0, given: None, standby: Standby::Awake };
+        let place = Place { left: None, times: 0, given: None, standby: Standby::Awake, quiet: 0 };
         Self { place: Mutex::new(place), called: Mutex::new(false), calls: Condvar::new() }
     }
 
@@ -101,6 +117,20 @@ impl<R> Berth<R> {
         Some(use_it(&mut left.reactor))
     }
 
+    /// The same for a `use_it` that leaves something with the reactor which is to be looked at within a [`TICK`].
+    pub(super) fn with_soon<T>(&self, by: usize, use_it: impl FnOnce(&mut R) -> T) -> Option<T> {
+        let mut place = self.lock();
+        let left = place.left.as_mut().filter(|left| left.by == by)?;
+        let result = use_it(&mut left.reactor);
+        let is_slow = place.pace() > TICK;
+        place.quiet = 0;
+        drop(place);
+        if is_slow {
+            self.call();
+        }
+        Some(result)
+    }
+
     /// Has the standby take the reactor over at once: this thread is about to wait for it.
     pub(super) fn urge(&self, by: usize) {
         if let Some(left) = self.lock().left.as_mut().filter(|left| left.by == by) {
@@ -123,11 +153,12 @@ impl<R> Berth<R> {
 
     // The standby.
 
-    /// Waits for a reactor to turn; `None` once it was dismissed. Each look at a reactor that stays calls `look`, and one that
-    /// is taken over `over`, before the app thread can learn of it; neither may block.
+    /// Waits for a reactor to turn; `None` once it was dismissed. Each look at a reactor calls `look`, which says whether the
+    /// call of the app thread that left it lasts too long; one that is taken over calls `over`, before the app
+    /// thread can learn of it. Neither may block.
     pub(super) fn stand_by(
         &self,
-        mut look: impl FnMut(&mut R),
+        mut look: impl FnMut(&mut R) -> bool,
         over: impl FnOnce(&mut R),
     ) -> Option<Taken<R>> {
         // What is here already is new to it.
@@ -146,30 +177,30 @@ impl<R> Berth<R> {
             }
             let is_same = seen == Some(place.times);
             seen = Some(place.times);
-            if let Some(mut left) = place.left.take_if(|left| left.urgent || is_same) {
+            place.quiet = place.quiet.saturating_add(1);
+            if let Some(mut left) = place.left.take_if(|left| left.urgent || look(&mut left.reactor)) {
+                place.quiet = 0;
                 over(&mut left.reactor);
                 return Some(Taken::Over(left.reactor));
             }
-            match &mut place.left {
-                Some(left) => look(&mut left.reactor),
-                None if is_same => {
-                    place.standby = Standby::Parked;
-                    drop(place);
-                    self.wait(None);
-                    self.rise();
-                    seen = None;
-                    continue;
-                }
-                None => {}
+            if is_same && place.left.is_none() {
+                place.standby = Standby::Parked;
+                drop(place);
+                self.wait(None);
+                self.rise();
+                seen = None;
+                continue;
             }
+            let pace = place.pace();
             drop(place);
-            self.wait(Some(TICK));
+            self.wait(Some(pace));
         }
     }
 
     /// The standby is parked no more, whoever has called it.
     fn rise(&self) {
         let mut place = self.lock();
+        place.quiet = 0;
         if place.standby == Standby::Parked {
             place.standby = Standby::Awake;
         }
@@ -227,15 +258,34 @@ mod tests {
             let berth = Arc::clone(&berth);
             thread::spawn(move || {
                 let mut looks = 0;
-                let taken = berth.stand_by(|_| looks += 1, |reactor| *reactor = "taken");
+                let third = |_: &mut _| {
+                    looks += 1;
+                    looks == 3
+                };
+                let taken = berth.stand_by(third, |reactor| *reactor = "taken");
                 (taken, looks)
             })
         };
         berth.leave(0, "left");
         let (taken, looks) = standby.join().unwrap();
         assert_eq!(taken, Some(Taken::Over("taken")));
-        assert!(looks > 0, "taken at the first look");
+        assert_eq!(looks, 3);
         assert_eq!(berth.regain(0), None);
+    }
+
+    #[test]
+    fn the_pace_is_slow_only_while_nothing_is_held_back() {
+        let berth = Berth::new();
+        berth.leave(0, ());
+        for (looks, ticks) in [(0, 1), (15, 1), (16, 2), (32, 4), (u32::MAX, 4)] {
+            berth.lock().quiet = looks;
+            assert_eq!(berth.lock().pace(), TICK * ticks, "after {looks} looks");
+        }
+        berth.with(0, |()| ());
+        assert!(berth.lock().pace() > TICK);
+        berth.with_soon(0, |()| ());
+        assert_eq!(berth.lock().pace(), TICK);
+        assert!(*berth.called.lock().unwrap(), "the standby sleeps on");
     }
 
     #[test]
@@ -261,7 +311,7 @@ mod interleavings {
         loom::model(|| {
             let berth = Arc::new(Berth::new());
             let shared = Arc::clone(&berth);
-            let standby = thread::spawn(move || shared.stand_by(|_| (), |reactor| *reactor += 1));
+            let standby = thread::spawn(move || shared.stand_by(|_| false, |reactor| *reactor += 1));
             berth.leave(0, 1);
             berth.urge(0);
             let regained = berth.regain(0);
@@ -279,7 +329,7 @@ mod interleavings {
             let berth = Arc::new(Berth::new());
             let shared = Arc::clone(&berth);
             let other = thread::spawn(move || {
-                let taken = shared.stand_by(|_| (), |_| ());
+                let taken = shared.stand_by(|_| false, |_| ());
                 let Some(Taken::Over(reactor)) = taken else { return };
                 // As the app thread that it is offered to.
                 shared.leave(1, reactor);
@@ -299,7 +349,7 @@ mod interleavings {
         loom::model(|| {
             let berth = Arc::new(Berth::new());
             let shared = Arc::clone(&berth);
-            let standby = thread::spawn(move || shared.stand_by(|()| (), |()| ()));
+            let standby = thread::spawn(move || shared.stand_by(|()| false, |()| ()));
             berth.give(());
             assert_eq!(standby.join().unwrap(), Some(Taken::Given(())));
         });

@@ -97,6 +97,8 @@ pub(super) struct WorkerExchange {
     large: Option<Bytes>,
     segments: Vec<Segment>,
     handed_over: bool,
+    /// Some of what was handed over has gone through the link.
+    linked: bool,
     body_bytes: u64,
 }
 
@@ -117,8 +119,8 @@ pub(super) struct Rest<'a> {
     pub(super) head: &'a mut Option<ResponseHead>,
     /// Body bytes of the whole response.
     pub(super) body_bytes: u64,
-    /// Whether some of the response was handed over before.
-    pub(super) begun: bool,
+    /// Whether some of the response was handed over through the link.
+    pub(super) linked: bool,
     /// How long the request waited for its app thread.
     pub(super) queued: Option<Duration>,
 }
@@ -139,6 +141,7 @@ impl WorkerExchange {
             large: None,
             segments: Vec::new(),
             handed_over: false,
+            linked: false,
             body_bytes: 0,
         }
     }
@@ -162,6 +165,7 @@ impl WorkerExchange {
         self.large = None;
         self.segments.clear();
         self.handed_over = false;
+        self.linked = false;
         self.body_bytes = 0;
         old
     }
@@ -263,21 +267,40 @@ impl WorkerExchange {
         self.large = None;
     }
 
-    /// Has what was gathered transmitted. While the reactor is in the berth, output is held back until there is more of it: the
+    /// Whether all of the response is gathered.
+    fn is_whole(&self) -> bool {
+        let is_complete = matches!(&self.progress, Progress::Started(framer) if framer.is_complete());
+        is_complete && !self.handed_over && self.segments.is_empty() && !self.gathered.is_empty()
+    }
+
+    /// Has what was gathered transmitted, at once where that is the whole response: `close()` may take its time. While the reactor is in the berth, output is held back until there is more of it: the
     /// standby transmits at its next look what is held back then (PEP 3333, "Buffering and Streaming": another thread
     /// guarantees it).
     fn hand_over(&mut self) -> Sent {
         if at_fork::is_copy() {
             return Sent::Gone;
         }
+        if let Way::Berth { thread } = self.way
+            && self.is_whole()
+        {
+            let (link, gathered, large) = (&self.link, &mut self.gathered, &mut self.large);
+            match self.shared.berth.with(thread, |reactor| reactor.transmit(link, gathered, large)) {
+                Some(sent) => {
+                    self.handed_over = true;
+                    return sent;
+                }
+                None => self.way = Way::Link,
+            }
+        }
         self.seal();
         if self.segments.is_empty() {
             return Sent::Ready;
         }
         self.handed_over = true;
+        self.linked = true;
         if let Way::Berth { thread } = self.way {
             let (link, segments) = (&self.link, &mut self.segments);
-            let held = self.shared.berth.with(thread, |reactor| {
+            let held = self.shared.berth.with_soon(thread, |reactor| {
                 let sent = link.hold_back(segments);
                 if link.pending_bytes() < HELD_BYTES_MAX {
                     return sent;
@@ -308,7 +331,7 @@ impl WorkerExchange {
                 status,
                 head: &mut self.head,
                 body_bytes: self.body_bytes,
-                begun: self.handed_over,
+                linked: self.linked,
                 queued: self.begun.map(|(queued, _)| queued),
             };
             let link = &self.link;

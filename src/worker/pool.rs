@@ -25,6 +25,9 @@ use super::forecast::SLOW;
 use super::jobs::{Jobs, Work};
 use super::reactor::Reactor;
 
+/// When the reactor is taken over from the only app thread.
+const ALONE_OVERDUE: Duration = Duration::from_millis(4);
+
 /// What all threads of a worker work with.
 pub(super) struct Pool<'a> {
     pub(super) application: &'a dyn Application,
@@ -125,7 +128,7 @@ impl Pool<'_> {
     /// Answers a request that was handed over.
     fn answer(&self, attached: &mut dyn Attached, thread: usize, mut exchange: Box<WorkerExchange>) {
         let after = call(attached, &mut exchange);
-        let was_quick = exchange.link().age(clock::monotonic()) < SLOW;
+        let was_quick = exchange.link().age(clock::monotonic()) < self.quick();
         drop(exchange);
         self.done(thread, after);
         if was_quick {
@@ -259,10 +262,23 @@ impl Pool<'_> {
     /// The standby's life.
     fn stand_by(&self) {
         let berth = &self.shared.berth;
-        while let Some(taken) = berth.stand_by(|reactor| reactor.transmit_held(), |reactor| reactor.adopt()) {
+        while let Some(taken) =
+            berth.stand_by(|reactor| reactor.look_in(self.overdue()), |reactor| reactor.adopt())
+        {
             let (Taken::Given(reactor) | Taken::Over(reactor)) = taken;
             self.stand_in(reactor);
         }
+    }
+
+    /// A call that has lasted so long has the reactor taken over. Where there is no other app thread, what would be read
+    /// meanwhile has to wait all the same, and a hand-over would only cost time.
+    fn overdue(&self) -> Duration {
+        if self.calls.threads() == 1 { ALONE_OVERDUE } else { TICK }
+    }
+
+    /// A request that took less is better run by the thread that polls.
+    fn quick(&self) -> Duration {
+        if self.calls.threads() == 1 { ALONE_OVERDUE } else { SLOW }
     }
 
     /// Turns the reactor while the app threads are busy.

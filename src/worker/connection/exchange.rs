@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 
-use crate::app::{Body, Request};
+use crate::app::{Body, Request, Sent};
 use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_response};
 
 use super::super::calls::Call;
@@ -123,6 +123,62 @@ impl Connection {
         Fate::Keep
     }
 
+    /// Writes a whole response as far as the socket takes it, past the output queue, which is empty; whether it took all.
+    /// What it did not take is left. A broken socket is found on the next attempt.
+    fn write_alone(
+        &mut self,
+        gathered: &mut Vec<u8>,
+        large: &mut Option<Bytes>,
+        context: &mut Context,
+    ) -> bool {
+        if gathered.is_empty() && large.is_none() {
+            return true;
+        }
+        let length = gathered.len() + large.as_ref().map_or(0, Bytes::len);
+        let written = match &*large {
+            None => self.socket.send(gathered),
+            Some(large) => self.socket.send_vectored(&[IoSlice::new(gathered), IoSlice::new(large)]),
+        };
+        let Ok(written) = written else { return false };
+        context.scoreboard.count_bytes(0, written as u64);
+        self.write_progress_at = context.now;
+        if written == length {
+            return true;
+        }
+        self.writable = false;
+        let of_gathered = written.min(gathered.len());
+        gathered.drain(..of_gathered);
+        if let Some(large) = large {
+            large.advance(written - of_gathered);
+        }
+        false
+    }
+
+    /// The application has made its whole response, and is not done with it yet: writes it now.
+    pub(in crate::worker) fn transmit(
+        &mut self,
+        link: &Arc<Link>,
+        gathered: &mut Vec<u8>,
+        large: &mut Option<Bytes>,
+        context: &mut Context,
+    ) -> Sent {
+        let Phase::Exchange(running) = &mut self.phase else { return Sent::Gone };
+        if !Arc::ptr_eq(&running.link, link) {
+            return Sent::Gone;
+        }
+        running.begun = true;
+        context.tick();
+        if self.output.is_empty() && self.writable && self.write_alone(gathered, large, context) {
+            gathered.clear();
+            *large = None;
+            return Sent::Ready;
+        }
+        self.write_progress_at = context.now;
+        self.output.push(Segment::Memory(Bytes::from(std::mem::take(gathered))));
+        large.take().into_iter().for_each(|large| self.output.push(Segment::Memory(large)));
+        Sent::Ready
+    }
+
     /// The application has answered, and the reactor is with the thread that ran it: writes what is left of the response.
     pub(in crate::worker) fn answer(
         &mut self,
@@ -134,40 +190,20 @@ impl Connection {
         if !Arc::ptr_eq(&running.link, link) {
             return Fate::Keep;
         }
-        let alone = rest.segments.is_empty() && !rest.begun && self.output.is_empty() && self.writable;
-        let length = rest.gathered.len() + rest.large.as_ref().map_or(0, Bytes::len);
-        let written = match (&*rest.large, alone) {
-            (None, true) => self.socket.send(rest.gathered),
-            (Some(large), true) => {
-                self.socket.send_vectored(&[IoSlice::new(rest.gathered), IoSlice::new(large)])
-            }
-            (None | Some(_), false) => Ok(0),
-        };
-        if let Ok(written) = written
-            && written > 0
-        {
-            context.scoreboard.count_bytes(0, written as u64);
-            self.write_progress_at = context.now;
-            if written == length {
-                let over = Over {
-                    request: &link.request,
-                    head: rest.head.as_ref(),
-                    status: rest.status,
-                    body_bytes: rest.body_bytes,
-                    queued: rest.queued,
-                };
-                return match self.complete(&over, rest.keep_alive, context) {
-                    Step::Close => Fate::Close,
-                    Step::Again => self.drive(context),
-                    Step::Wait => Fate::Keep,
-                };
-            }
-            self.writable = false;
-            let of_gathered = written.min(rest.gathered.len());
-            rest.gathered.drain(..of_gathered);
-            if let Some(large) = &mut rest.large {
-                large.advance(written - of_gathered);
-            }
+        let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
+        if alone && self.write_alone(rest.gathered, rest.large, context) {
+            let over = Over {
+                request: &link.request,
+                head: rest.head.as_ref(),
+                status: rest.status,
+                body_bytes: rest.body_bytes,
+                queued: rest.queued,
+            };
+            return match self.complete(&over, rest.keep_alive, context) {
+                Step::Close => Fate::Close,
+                Step::Again => self.drive(context),
+                Step::Wait => Fate::Keep,
+            };
         }
         // The long way: what is left goes through the output queue. A broken socket is found there as well.
         for segment in link.take_news().segments.into_iter().chain(rest.segments.drain(..)) {

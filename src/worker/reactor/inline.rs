@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mio::Token;
 
+use crate::app::Sent;
+
 use super::super::calls::Call;
-use super::super::connection::Connection;
+use super::super::connection::{Connection, Fate};
 use super::super::exchange::{Rest, WorkerExchange};
 use super::super::link::Link;
 use super::super::record::{self, Over};
-use super::Reactor;
+use super::{Reactor, now};
 
 /// A request that the app thread runs which turns the reactor.
 #[derive(Debug)]
@@ -57,15 +60,19 @@ impl Reactor {
         self.pump(token);
     }
 
-    /// Transmits what the request that is run has held back.
-    pub(in crate::worker) fn transmit_held(&mut self) {
-        if let Some(inline) = &self.inline
-            && inline.link.holds_output()
-        {
-            let token = inline.link.token();
+    /// The standby's look: whether the request that is run has been for as long as `overdue`. Transmits what it has held back.
+    pub(in crate::worker) fn look_in(&mut self, overdue: Duration) -> bool {
+        let Some(inline) = &self.inline else { return false };
+        let (began, holds_output) = (inline.began, inline.link.holds_output());
+        let token = inline.link.token();
+        if now().saturating_duration_since(began) >= overdue {
+            return true;
+        }
+        if holds_output {
             self.context.tick();
             self.pump(token);
         }
+        false
     }
 
     /// Whether others of its kind took long.
@@ -96,6 +103,21 @@ impl Reactor {
     /// Watches a connection whose request will not be answered at once.
     pub(in crate::worker) fn attend(&mut self, token: Token) {
         self.with_connection(token, |connection, _| connection.attend());
+    }
+
+    /// Writes a whole response, whose exchange goes on until the application has closed it.
+    pub(in crate::worker) fn transmit(
+        &mut self,
+        link: &Arc<Link>,
+        gathered: &mut Vec<u8>,
+        large: &mut Option<Bytes>,
+    ) -> Sent {
+        let mut sent = Sent::Gone;
+        self.with_connection(link.token(), |connection, context| {
+            sent = connection.transmit(link, gathered, large, context);
+            Fate::Keep
+        });
+        sent
     }
 
     /// Writes the last of a response, or all of it.

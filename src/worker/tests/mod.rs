@@ -216,6 +216,19 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Shared(Bytes::from(vec![b'x'; 64 << 10])), true);
                 exchange.finish();
             }
+            // A whole response, by its length, whose call goes on.
+            "/whole-hold" | "/whole-large-hold" => {
+                let block = if path == "/whole-hold" {
+                    Bytes::from_static(b"whole")
+                } else {
+                    Bytes::from_static(&LARGE)
+                };
+                exchange.start(head, Some(block.len() as u64));
+                exchange.send(Block::Shared(block), false);
+                assert!(exchange.head_sent());
+                self.0.hold.wait();
+                exchange.finish();
+            }
             "/large" => {
                 let block = Bytes::from(vec![b'x'; 8 << 20]);
                 exchange.start(head, Some(block.len() as u64));

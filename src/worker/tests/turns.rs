@@ -60,3 +60,28 @@ fn a_large_block_is_whole_when_the_reactor_was_taken_over_before_it() {
     held.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with(&format!("\r\n\r\n{}", "x".repeat(64 << 10))), "{} bytes", answer.len());
 }
+
+#[test]
+fn a_response_that_is_whole_goes_out_before_its_call_ends() {
+    let worker = start(|_| {});
+    let mut stream = worker.connect();
+    for _ in 0..20 {
+        for (path, length) in [("/whole-hold", 5), ("/whole-large-hold", LARGE.len())] {
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            assert!(body == LARGE[..length] || body == b"whole");
+            worker.hold.wait();
+        }
+    }
+    write!(stream, "GET / HTTP/1.1\r\n{CLOSE}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
