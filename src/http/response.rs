@@ -230,6 +230,21 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// Another Content-Length in place of the one that is set.
+    ///
+    /// # Errors
+    /// It is no number.
+    pub fn replace_content_length(&mut self, value: &[u8]) -> Result<(), FieldError> {
+        self.content_length = None;
+        self.set_content_length(trim(value))
+    }
+
+    /// Its length as far as it is rendered, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.rendered.len()
+    }
+
     /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -1,77 +1,151 @@
 //! Response heads from what an application passes to `start_response`: its list is checked and copied, for the
 //! application may go on changing it.
 //!
-//! Most applications pass the same constants again and again. A head whose status and fields are the very same objects as
-//! those of a recent one is that head: strings and tuples of strings do not change, and [`Heads`] holds on to them, so that
-//! no other object can have their identity.
+//! Most applications say the same again and again. A head whose status and fields are those of a recent one, by identity or
+//! letter by letter, is that head: strings and tuples of strings do not change. Only the Content-Length may be another.
 
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use crate::http::ResponseHead;
 
-use super::gil_cell::has_references;
 use super::mistakes;
-use super::text::latin1_bytes;
+use super::text::{ascii, latin1_bytes};
 
 /// Most heads that a thread remembers: those of the few answers that an application gives all the time.
-const HEADS_MAX: usize = 8;
+const HEADS_MAX: usize = 4;
 
-/// Most fields of a head that is remembered.
-const FIELDS_MAX: usize = 16;
+/// Most fields of a head that is remembered, and most bytes of it.
+const FIELDS_MAX: usize = 24;
+const BYTES_MAX: usize = 4096;
+
+/// After so many heads in a row that were not known, only one in so many is looked up and remembered: an application whose
+/// heads are never alike does not pay for it.
+const MISSES_MAX: u32 = 64;
 
 /// Heads of recent responses.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     known: Vec<KnownHead>,
     next: usize,
+    /// Heads in a row that were not known.
+    misses: u32,
 }
 
 #[derive(Debug)]
 struct KnownHead {
-    status: Py<PyAny>,
-    fields: Vec<Py<PyAny>>,
+    status: Py<PyString>,
+    fields: Vec<KnownField>,
     head: ResponseHead,
 }
 
+/// A field of a head that is remembered: a name and a value.
+#[derive(Debug)]
+struct KnownField {
+    pair: Py<PyTuple>,
+    is_content_length: bool,
+}
+
 impl KnownHead {
-    fn is_of(&self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyList>) -> bool {
-        self.status.is(status)
-            && self.fields.len() == fields.len()
-            && self.fields.iter().zip(fields.iter()).all(|(known, field)| known.is(&field))
+    /// The head, if status and fields are its.
+    fn given(&self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyList>) -> Option<ResponseHead> {
+        let py = status.py();
+        if self.fields.len() != fields.len() || !is_same(self.status.bind(py).as_any(), status) {
+            return None;
+        }
+        let mut length = None;
+        for (known, field) in self.fields.iter().zip(fields.iter()) {
+            if known.pair.is(&field) {
+                continue;
+            }
+            let (name, value) = parts(field.cast_exact::<PyTuple>().ok()?)?;
+            let (known_name, known_value) = parts(known.pair.bind(py))?;
+            if !is_same(&known_name, &name) {
+                return None;
+            }
+            if !is_same(&known_value, &value) {
+                if !known.is_content_length {
+                    return None;
+                }
+                length = Some(value.to_owned());
+            }
+        }
+        let mut head = self.head.clone();
+        if let Some(length) = length {
+            head.replace_content_length(ascii(length.cast_exact().ok()?)?).ok()?;
+        }
+        Some(head)
     }
 }
 
+/// The two parts of a pair.
+fn parts<'a, 'py>(
+    pair: &'a Bound<'py, PyTuple>,
+) -> Option<(Borrowed<'a, 'py, PyAny>, Borrowed<'a, 'py, PyAny>)> {
+    if pair.len() != 2 {
+        return None;
+    }
+    Some((pair.get_borrowed_item(0).ok()?, pair.get_borrowed_item(1).ok()?))
+}
+
+/// Whether both are the same string, or have the same characters.
+fn is_same(known: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> bool {
+    let are_alike = || {
+        let (known, object) = (known.cast_exact().ok()?, object.cast_exact().ok()?);
+        Some(ascii(known)? == ascii(object)?)
+    };
+    known.is(object) || are_alike().unwrap_or(false)
+}
+
 impl Heads {
-    /// The head of these very objects, if it was read before.
+    /// The head of what the application passed, if it is known.
     pub(super) fn known(
-        &self,
+        &mut self,
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
     ) -> Option<ResponseHead> {
+        if !self.looks() {
+            return None;
+        }
         let fields = headers.cast_exact::<PyList>().ok()?;
-        self.known.iter().find(|known| known.is_of(status, fields)).map(|known| known.head.clone())
+        let (place, head) = self
+            .known
+            .iter()
+            .enumerate()
+            .find_map(|(place, known)| known.given(status, fields).map(|head| (place, head)))?;
+        // What is asked for most is found first.
+        self.known.swap(place, place / 2);
+        self.misses = 0;
+        Some(head)
     }
 
-    /// Remembers a head if its objects look like constants: somebody besides the list holds each of them.
+    /// Whether it is worth while to look a head up, and to remember it.
+    fn looks(&self) -> bool {
+        self.misses < MISSES_MAX || self.misses % MISSES_MAX == 0
+    }
+
+    /// Remembers a head that was not known.
     pub(super) fn remember(
         &mut self,
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
         head: &ResponseHead,
     ) {
-        let Ok(fields) = headers.cast_exact::<PyList>() else { return };
-        let is_text = |object: &Bound<'_, PyAny>| object.is_exact_instance_of::<PyString>();
-        let is_constant = |field: Bound<'_, PyAny>| {
-            // The list and `field` are two that refer to it.
-            let pair = field.cast_exact::<PyTuple>().ok().filter(|pair| !has_references(pair, 2));
-            pair.is_some_and(|pair| pair.iter().all(|part| is_text(&part)))
-        };
-        if !is_text(status) || fields.len() > FIELDS_MAX || !fields.iter().all(is_constant) {
+        let looks = self.looks();
+        self.misses = self.misses.wrapping_add(1);
+        if !looks || head.length() > BYTES_MAX {
             return;
         }
-        let fields = fields.iter().map(Bound::unbind).collect();
+        let (Ok(status), Ok(fields)) = (status.cast_exact::<PyString>(), headers.cast_exact::<PyList>())
+        else {
+            return;
+        };
+        if fields.len() > FIELDS_MAX {
+            return;
+        }
+        let Some(fields) = fields.iter().map(KnownField::of).collect() else { return };
         let known = KnownHead { status: status.clone().unbind(), fields, head: head.clone() };
         if self.known.len() < HEADS_MAX {
             self.known.push(known);
@@ -105,6 +179,18 @@ impl Heads {
             head.push(&name, &value).map_err(refused)?;
         }
         Ok(head)
+    }
+}
+
+impl KnownField {
+    /// `None` for what is not just a tuple of two strings: no class of the application's is held on to.
+    fn of(field: Bound<'_, PyAny>) -> Option<Self> {
+        let pair = field.cast_into_exact::<PyTuple>().ok()?;
+        let (name, value) = parts(&pair)?;
+        value.cast_exact::<PyString>().ok()?;
+        let name: &Bound<'_, PyAny> = &name;
+        let is_content_length = ascii(name.cast_exact().ok()?)?.eq_ignore_ascii_case(b"content-length");
+        Some(Self { pair: pair.unbind(), is_content_length })
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn latin1_bytes<'a>(string: &'a Bound<'_, PyString>) -> Option<Cow<'a
 
 /// The bytes of a string that is kept as ASCII, where they lie. Strings of subclasses are kept otherwise.
 #[cfg(not(Py_3_14))]
-fn ascii<'a>(string: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+pub(super) fn ascii<'a>(string: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     // SAFETY: a string that is alive.
     let is_ascii = unsafe { ffi::PyUnicode_IS_COMPACT_ASCII(string.as_ptr()) } != 0;
     if !is_ascii {
@@ -64,6 +64,6 @@ fn ascii<'a>(string: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
 
 /// Where that cannot be seen from outside, the way of all other strings is taken.
 #[cfg(Py_3_14)]
-fn ascii<'a>(_: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+pub(super) fn ascii<'a>(_: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
     None
 }

@@ -199,3 +199,60 @@ fn head_of_a_file() {
         assert_eq!(client.get(&target).expect(200).body.len(), 100_000, "{kind}");
     }
 }
+
+#[test]
+fn a_head_that_is_like_an_earlier_one_is_not_taken_for_it() {
+    let server = Builder::new("alike").start();
+    let mut client = server.connect();
+    // In every order, so that each comes after each, known or not.
+    let differ = [
+        "",
+        "body=5",
+        "value=other",
+        "value=Same",
+        "class&value=same",
+        "name=x-value",
+        "more",
+        "reason=Fine",
+    ];
+    for first in differ {
+        for second in differ {
+            for query in [first, second, second] {
+                let response = client.get(&format!("/?{query}")).expect(200);
+                let length = if query == "body=5" { 5 } else { 3 };
+                assert_eq!(response.text().len(), length, "{query}");
+                assert_eq!(response.header("content-length"), Some(&*length.to_string()), "{query}");
+                let value = query.strip_prefix("value=").unwrap_or("same");
+                assert_eq!(response.header("x-value"), Some(value), "{query}");
+                assert_eq!(response.header("x-more"), (query == "more").then_some("yes"), "{query}");
+                assert_eq!(response.reason, query.strip_prefix("reason=").unwrap_or("OK"), "{query}");
+                let is_small = response.headers.iter().any(|(name, _)| name == "x-value");
+                assert_eq!(is_small, query == "name=x-value", "{query}: {:?}", response.headers);
+            }
+        }
+    }
+    for (query, refusal) in [
+        ("value=a%0Ab", "the value of the header \"X-Value\" holds a control character"),
+        ("length=three", "the Content-Length \"three\" is not a number"),
+        ("length=-3", "the Content-Length \"-3\" is not a number"),
+        ("name=X%20Value", "the header name \"X Value\" is not valid"),
+        ("name=Content-Length&value=3", "Content-Length is set twice"),
+    ] {
+        server.get("/").expect(200);
+        server.get(&format!("/?{query}")).expect(500);
+        server.wait_for(refusal);
+    }
+}
+
+#[test]
+fn an_application_whose_heads_are_never_alike_is_answered_as_well() {
+    let server = Builder::new("alike").start();
+    let mut client = server.connect();
+    for number in 0..300 {
+        let response = client.get(&format!("/?value={number}")).expect(200);
+        assert_eq!(response.header("x-value"), Some(&*number.to_string()));
+    }
+    for _ in 0..130 {
+        assert_eq!(client.get("/?value=again").expect(200).header("x-value"), Some("again"));
+    }
+}

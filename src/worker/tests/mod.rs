@@ -194,6 +194,17 @@ static LARGE: [u8; 8 << 20] = [b'x'; 8 << 20];
 
 struct Thread<'a>(&'a RustApp);
 
+impl Thread<'_> {
+    /// A response that is whole by its length, and whose call goes on until the test has met it.
+    fn answer_and_hold(&self, block: Bytes, head: ResponseHead, exchange: &mut dyn Exchange) {
+        exchange.start(head, Some(block.len() as u64));
+        exchange.send(Block::Shared(block), false);
+        assert!(exchange.head_sent());
+        self.0.hold.wait();
+        exchange.finish();
+    }
+}
+
 impl Attached for Thread<'_> {
     fn call(&mut self, exchange: &mut dyn Exchange) -> AfterCall {
         // As Python code does. A thread that was busy until now takes its next request while it is attached, and waits here.
@@ -216,19 +227,8 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Shared(Bytes::from(vec![b'x'; 64 << 10])), true);
                 exchange.finish();
             }
-            // A whole response, by its length, whose call goes on.
-            "/whole-hold" | "/whole-large-hold" => {
-                let block = if path == "/whole-hold" {
-                    Bytes::from_static(b"whole")
-                } else {
-                    Bytes::from_static(&LARGE)
-                };
-                exchange.start(head, Some(block.len() as u64));
-                exchange.send(Block::Shared(block), false);
-                assert!(exchange.head_sent());
-                self.0.hold.wait();
-                exchange.finish();
-            }
+            "/whole-hold" => self.answer_and_hold(Bytes::from_static(b"whole"), head, exchange),
+            "/whole-large-hold" => self.answer_and_hold(Bytes::from_static(&LARGE), head, exchange),
             "/large" => {
                 let block = Bytes::from(vec![b'x'; 8 << 20]);
                 exchange.start(head, Some(block.len() as u64));
