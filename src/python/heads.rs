@@ -48,35 +48,47 @@ struct KnownField {
     is_content_length: bool,
 }
 
+/// How a head is like one that is known.
+enum Likeness<'py> {
+    No,
+    Same,
+    /// But for this Content-Length.
+    Length(Bound<'py, PyAny>),
+}
+
 impl KnownHead {
-    /// The head, if status and fields are its.
-    fn given(&self, status: &Bound<'_, PyAny>, fields: &Bound<'_, PyList>) -> Option<ResponseHead> {
+    fn likeness<'py>(&self, status: &Bound<'py, PyAny>, fields: &Bound<'py, PyList>) -> Likeness<'py> {
         let py = status.py();
-        if self.fields.len() != fields.len() || !is_same(self.status.bind(py).as_any(), status) {
-            return None;
+        if self.fields.len() != fields.len() || !is_same(self.status.bind(py), status) {
+            return Likeness::No;
         }
-        let mut length = None;
+        let mut likeness = Likeness::Same;
         for (known, field) in self.fields.iter().zip(fields.iter()) {
             if known.pair.is(&field) {
                 continue;
             }
-            let (name, value) = parts(field.cast_exact::<PyTuple>().ok()?)?;
-            let (known_name, known_value) = parts(known.pair.bind(py))?;
-            if !is_same(&known_name, &name) {
-                return None;
-            }
-            if !is_same(&known_value, &value) {
-                if !known.is_content_length {
-                    return None;
-                }
-                length = Some(value.to_owned());
+            match known.other_value(&field) {
+                Some(None) => {}
+                Some(Some(length)) => likeness = Likeness::Length(length),
+                None => return Likeness::No,
             }
         }
-        let mut head = self.head.clone();
-        if let Some(length) = length {
-            head.replace_content_length(ascii(length.cast_exact().ok()?)?).ok()?;
+        likeness
+    }
+}
+
+impl KnownField {
+    /// `None` if the field is another; its value, if that is another and may be.
+    fn other_value<'py>(&self, field: &Bound<'py, PyAny>) -> Option<Option<Bound<'py, PyAny>>> {
+        let (name, value) = parts(field.cast_exact::<PyTuple>().ok()?)?;
+        let (known_name, known_value) = parts(self.pair.bind(field.py()))?;
+        if !is_same(&known_name, &name) {
+            return None;
         }
-        Some(head)
+        if is_same(&known_value, &value) {
+            return Some(None);
+        }
+        self.is_content_length.then(|| Some(value.to_owned()))
     }
 }
 
@@ -110,11 +122,12 @@ impl Heads {
             return None;
         }
         let fields = headers.cast_exact::<PyList>().ok()?;
-        let (place, head) = self
-            .known
-            .iter()
-            .enumerate()
-            .find_map(|(place, known)| known.given(status, fields).map(|head| (place, head)))?;
+        let mut likenesses = self.known.iter().map(|known| known.likeness(status, fields)).enumerate();
+        let (place, likeness) = likenesses.find(|(_, likeness)| !matches!(likeness, Likeness::No))?;
+        let mut head = self.known[place].head.clone();
+        if let Likeness::Length(length) = likeness {
+            head.replace_content_length(ascii(length.cast_exact().ok()?)?).ok()?;
+        }
         // What is asked for most is found first.
         self.known.swap(place, place / 2);
         self.misses = 0;

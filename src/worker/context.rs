@@ -16,6 +16,7 @@ use crate::sys::clock;
 
 use super::exchange::{Shared, WorkerExchange};
 use super::forecast::Forecast;
+use super::held::Held;
 use super::jobs::Jobs;
 use super::link::Link;
 use super::request_id::RequestIds;
@@ -42,6 +43,10 @@ pub(super) struct Context {
     pub(super) ready: VecDeque<Box<WorkerExchange>>,
     /// An exchange that is over, kept for its memory: requests that are run in place come one at a time.
     spare: Option<Box<WorkerExchange>>,
+    /// Answers that wait for others of this turn.
+    pub(super) held: Held,
+    /// Whether an answer may wait for what else the poll has brought.
+    pub(super) may_hold: bool,
     /// What is known of how long requests take.
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
@@ -93,6 +98,8 @@ impl Context {
             time: clock::monotonic(),
             ready: VecDeque::new(),
             spare: None,
+            held: Held::default(),
+            may_hold: false,
             forecast: Forecast::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             head: RequestHead::default(),

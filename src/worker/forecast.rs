@@ -11,6 +11,9 @@ use crate::http::RequestHead;
 /// costs.
 pub(super) const SLOW: Duration = Duration::from_micros(400);
 
+/// A call that takes less holds nobody up who waits for it.
+const QUICK: Duration = Duration::from_micros(50);
+
 /// Kinds that are kept. Each is one word, so the table is a page.
 const KINDS: u32 = 512;
 
@@ -65,6 +68,12 @@ impl Forecast {
         average.kind == kind.0 && u128::from(average.micros) >= SLOW.as_micros()
     }
 
+    /// Whether requests of this kind are known to take next to no time.
+    pub(super) fn is_quick(&self, kind: Kind) -> bool {
+        let average = self.averages[(kind.0 % KINDS) as usize];
+        average.kind == kind.0 && u128::from(average.micros) < QUICK.as_micros()
+    }
+
     /// A request of this kind took so long.
     pub(super) fn learn(&mut self, kind: Kind, took: Duration) {
         let average = &mut self.averages[(kind.0 % KINDS) as usize];
@@ -91,16 +100,16 @@ mod tests {
     fn what_was_slow_is_expected_to_be_slow_until_it_is_quick_again() {
         let mut forecast = Forecast::new();
         let (kind, other) = (Kind(7), Kind(7 + KINDS));
-        assert!(!forecast.is_slow(kind));
+        assert!(!forecast.is_slow(kind) && !forecast.is_quick(kind));
         forecast.learn(kind, LONG);
         assert!(forecast.is_slow(kind) && !forecast.is_slow(other));
-        for _ in 0..20 {
+        for _ in 0..40 {
             forecast.learn(kind, FAST);
         }
-        assert!(!forecast.is_slow(kind));
+        assert!(!forecast.is_slow(kind) && forecast.is_quick(kind));
         // One that is slow now and then does not make the others slow.
         forecast.learn(kind, Duration::from_millis(1));
-        assert!(!forecast.is_slow(kind));
+        assert!(!forecast.is_slow(kind) && !forecast.is_quick(kind));
         // Two kinds in one place: the last one counts.
         forecast.learn(other, LONG);
         assert!(!forecast.is_slow(kind) && forecast.is_slow(other));

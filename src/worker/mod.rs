@@ -16,6 +16,7 @@ mod connection;
 mod context;
 mod exchange;
 mod forecast;
+mod held;
 mod jobs;
 mod link;
 mod observer;

@@ -222,6 +222,9 @@ impl Reactor {
                     if let Some(&(token, readiness)) = self.batch.noticed.get(self.batch.next) {
                         self.batch.next += 1;
                         self.handle(token, readiness);
+                        if self.context.ready.is_empty() {
+                            self.send_held();
+                        }
                     } else if let Some(token) = self.batch.yielded.pop() {
                         self.with_connection(token, Connection::drive);
                     } else {
@@ -236,6 +239,7 @@ impl Reactor {
     }
 
     fn end_turn(&mut self) {
+        self.send_held();
         self.handle_notified();
         self.handle_timers();
         self.watch();
@@ -261,8 +265,14 @@ impl Reactor {
     fn handle(&mut self, token: Token, readiness: Readiness) {
         match token {
             WAKER => {}
-            CHANNEL => self.handle_channel(),
-            SIGNALS => self.handle_signals(),
+            CHANNEL => {
+                self.send_held();
+                self.handle_channel();
+            }
+            SIGNALS => {
+                self.send_held();
+                self.handle_signals();
+            }
             BELL => self.answer_bell(),
             CHECK => self.read_check(),
             token => {

@@ -13,6 +13,7 @@ use super::super::calls::Call;
 use super::super::context::Context;
 use super::super::exchange::{Rest, Upload, WorkerExchange};
 use super::super::forecast::Kind;
+use super::super::held::Held;
 use super::super::link::{End, Link, Record};
 use super::super::output::{Output, Segment};
 use super::super::record::{self, Over};
@@ -191,7 +192,12 @@ impl Connection {
             return Fate::Keep;
         }
         let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
-        if alone && self.write_alone(rest.gathered, rest.large, context) {
+        // Nothing else can happen on the connection before the answer is out.
+        let holds = alone && context.may_hold && self.is_quiet(rest, context);
+        if holds {
+            context.held.push(self.token, rest.gathered, context.now);
+        }
+        if holds || alone && self.write_alone(rest.gathered, rest.large, context) {
             let over = Over {
                 request: &link.request,
                 head: rest.head.as_ref(),
@@ -226,6 +232,31 @@ impl Connection {
         link.mark_ended();
         self.write_progress_at = context.now;
         self.drive(context)
+    }
+
+    /// Whether the response is short, and the last thing to do until the client sends more.
+    fn is_quiet(&self, rest: &Rest<'_>, context: &Context) -> bool {
+        let stays = rest.keep_alive && !context.settings.http.keep_alive.is_zero();
+        let has_read_all = self.input.is_empty() && !self.readable && self.watched;
+        let is_short = rest.large.is_none() && !rest.gathered.is_empty() && Held::takes(rest.gathered);
+        stays && has_read_all && is_short && context.draining_since.is_none()
+    }
+
+    /// Writes an answer that was held back.
+    pub(in crate::worker) fn send_held(&mut self, answer: &[u8], context: &mut Context) -> Fate {
+        let sent = match self.socket.send(answer) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return Fate::Close,
+        };
+        context.scoreboard.count_bytes(0, sent as u64);
+        if sent == answer.len() {
+            return Fate::Keep;
+        }
+        self.writable = false;
+        self.write_progress_at = context.now;
+        self.output.push(Segment::Memory(Bytes::copy_from_slice(&answer[sent..])));
+        Fate::Keep
     }
 
     /// Moves bytes between the socket and the application.

@@ -32,6 +32,9 @@ impl Reactor {
         exchange: &mut WorkerExchange,
         limit: Option<Duration>,
     ) {
+        if self.context.held.is_due(self.context.now) || !self.context.forecast.is_quick(exchange.kind()) {
+            self.send_held();
+        }
         let (link, started) = (Arc::clone(exchange.link()), self.context.time);
         exchange.run_inline(thread, started, limit);
         let head = &link.request.head;
@@ -51,6 +54,7 @@ impl Reactor {
 
     /// The call takes long, and another thread has the reactor from now on: what is run counts as handed over.
     pub(in crate::worker) fn adopt(&mut self) {
+        self.send_held();
         let Some(Inline { thread, link, .. }) = self.inline.take() else { return };
         self.context.jobs.adopt();
         self.context.tick();
@@ -62,6 +66,7 @@ impl Reactor {
 
     /// The standby's look: whether the request that is run has been for as long as `overdue`. Transmits what it has held back.
     pub(in crate::worker) fn look_in(&mut self, overdue: Duration) -> bool {
+        self.send_held();
         let Some(inline) = &self.inline else { return false };
         let (began, holds_output) = (inline.began, inline.link.holds_output());
         let token = inline.link.token();
@@ -73,6 +78,19 @@ impl Reactor {
             self.pump(token);
         }
         false
+    }
+
+    /// Sends the answers that wait for others.
+    pub(in crate::worker) fn send_held(&mut self) {
+        if self.context.held.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.context.held);
+        for (token, answer) in held.iter() {
+            self.with_connection(token, |connection, context| connection.send_held(answer, context));
+        }
+        held.clear();
+        self.context.held = held;
     }
 
     /// Whether others of its kind took long.
@@ -123,6 +141,7 @@ impl Reactor {
     /// Writes the last of a response, or all of it.
     pub(in crate::worker) fn answer(&mut self, link: &Arc<Link>, mut rest: Rest<'_>) {
         self.context.tick();
+        self.context.may_hold = self.batch.next < self.batch.noticed.len();
         let mut there = false;
         self.with_connection(link.token(), |connection, context| {
             there = true;

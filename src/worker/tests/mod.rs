@@ -195,6 +195,15 @@ static LARGE: [u8; 8 << 20] = [b'x'; 8 << 20];
 struct Thread<'a>(&'a RustApp);
 
 impl Thread<'_> {
+    /// A large block after the test was met twice.
+    fn hold_and_answer(&self, head: ResponseHead, exchange: &mut dyn Exchange) {
+        self.0.hold.wait();
+        self.0.hold.wait();
+        exchange.start(head, Some(64 << 10));
+        exchange.send(Block::Shared(Bytes::from(vec![b'x'; 64 << 10])), true);
+        exchange.finish();
+    }
+
     /// A response that is whole by its length, and whose call goes on until the test has met it.
     fn answer_and_hold(&self, block: Bytes, head: ResponseHead, exchange: &mut dyn Exchange) {
         exchange.start(head, Some(block.len() as u64));
@@ -220,13 +229,7 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(&body), true);
                 exchange.finish();
             }
-            "/hold-shared" => {
-                self.0.hold.wait();
-                self.0.hold.wait();
-                exchange.start(head, Some(64 << 10));
-                exchange.send(Block::Shared(Bytes::from(vec![b'x'; 64 << 10])), true);
-                exchange.finish();
-            }
+            "/hold-shared" => self.hold_and_answer(head, exchange),
             "/whole-hold" => self.answer_and_hold(Bytes::from_static(b"whole"), head, exchange),
             "/whole-large-hold" => self.answer_and_hold(Bytes::from_static(&LARGE), head, exchange),
             "/large" => {

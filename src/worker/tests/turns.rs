@@ -85,3 +85,45 @@ fn a_response_that_is_whole_goes_out_before_its_call_ends() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
+
+#[test]
+fn short_answers_that_go_out_together_are_whole_whoever_reads_them() {
+    const LENGTH: usize = 1500;
+    let worker = start(|_| {});
+    // Little room for what nobody reads; connections inherit it.
+    socket2::SockRef::from(&std::os::fd::AsFd::as_fd(&worker.listener)).set_send_buffer_size(4096).unwrap();
+    let message = |letter: char| {
+        let body = letter.to_string().repeat(LENGTH);
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n{body}")
+    };
+    let mut readers: Vec<_> = ('a'..='l').map(|letter| (letter, worker.connect())).collect();
+    // Reads nothing until the end.
+    let mut lazy = worker.connect();
+    let answered = |stream: &mut TcpStream, letter: char| {
+        let mut answer = Vec::new();
+        while !answer.ends_with(letter.to_string().repeat(LENGTH).as_bytes()) {
+            let mut piece = [0; 4096];
+            let length = stream.read(&mut piece).unwrap();
+            assert!(length > 0, "closed after {} bytes", answer.len());
+            answer.extend_from_slice(&piece[..length]);
+        }
+        assert_eq!(count(&String::from_utf8(answer).unwrap(), "HTTP/1.1 200 OK\r\n"), 1);
+    };
+    for _ in 0..300 {
+        for (letter, stream) in &mut readers {
+            stream.write_all(message(*letter).as_bytes()).unwrap();
+            // Neither the first nor the last of those that come at once.
+            if *letter == 'f' {
+                lazy.write_all(message('y').as_bytes()).unwrap();
+            }
+        }
+        for (letter, stream) in &mut readers {
+            answered(stream, *letter);
+        }
+    }
+    write!(lazy, "GET / HTTP/1.1\r\n{CLOSE}").unwrap();
+    let mut answers = String::new();
+    lazy.read_to_string(&mut answers).unwrap();
+    assert_eq!(count(&answers, "HTTP/1.1 200 OK\r\n"), 301);
+    assert_eq!(count(&answers, &"y".repeat(LENGTH)), 300);
+}
