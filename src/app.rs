@@ -235,7 +235,13 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         // Only ASCII gets in.
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The bytes of its text.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
     }
 }
 

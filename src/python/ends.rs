@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -14,16 +15,27 @@ use super::text::latin1;
 const PLACES: usize = 64;
 
 /// `SERVER_NAME` and `SERVER_PORT`
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Server<'py> {
     pub(super) name: Bound<'py, PyString>,
     pub(super) port: Bound<'py, PyString>,
 }
 
+/// Both ends of a connection.
+#[derive(Debug)]
+pub(super) struct Both<'a, 'py> {
+    pub(super) server: &'a Server<'py>,
+    /// `REMOTE_ADDR`
+    pub(super) address: &'a Bound<'py, PyString>,
+    /// `REMOTE_PORT`
+    pub(super) port: Option<&'a Bound<'py, PyString>>,
+}
+
 /// What a thread remembers.
 #[derive(Debug, Default)]
 pub(super) struct Ends<'py> {
-    server: Option<(SocketAddr, Server<'py>)>,
+    /// The last one, with the address of the socket if that alone says what it is.
+    server: Option<(Option<SocketAddr>, Server<'py>)>,
     addresses: Places<'py, IpAddr>,
     ports: Places<'py, u16>,
 }
@@ -39,26 +51,19 @@ impl<K> Default for Places<'_, K> {
 }
 
 impl<'py, K: Copy + PartialEq + ToString> Places<'py, K> {
-    fn text(&mut self, py: Python<'py>, key: K, number: u16) -> PyResult<Bound<'py, PyString>> {
+    fn text(&mut self, py: Python<'py>, key: K, number: u16) -> PyResult<&Bound<'py, PyString>> {
         let place = &mut self.0[usize::from(number) % PLACES];
-        match place {
-            Some((held, text)) if *held == key => Ok(text.clone()),
-            Some(_) | None => {
-                let text = latin1(py, key.to_string().as_bytes())?;
-                *place = Some((key, text.clone()));
-                Ok(text)
-            }
-        }
+        let known = match place.take() {
+            Some(known) if known.0 == key => known,
+            Some(_) | None => (key, latin1(py, key.to_string().as_bytes())?),
+        };
+        Ok(&place.insert(known).1)
     }
 }
 
 impl<'py> Ends<'py> {
-    /// `REMOTE_ADDR` and `REMOTE_PORT`
-    pub(super) fn client(
-        &mut self,
-        py: Python<'py>,
-        request: &Request,
-    ) -> PyResult<(Bound<'py, PyString>, Option<Bound<'py, PyString>>)> {
+    /// The ends of a request's connection, or those that proxies have named.
+    pub(super) fn of(&mut self, py: Python<'py>, request: &Request) -> PyResult<Both<'_, 'py>> {
         let origin = &request.origin;
         let (peer, peer_port) = match &request.endpoint.peer {
             Address::Tcp(address) => (Some(address.ip()), Some(address.port())),
@@ -66,31 +71,28 @@ impl<'py> Ends<'py> {
         };
         let address = match origin.client.or(peer).map(|address| address.to_canonical()) {
             Some(address) => self.addresses.text(py, address, number_of(address))?,
-            None => latin1(py, b"")?,
+            None => intern!(py, ""),
         };
         // The port of the peer says nothing about a client that a proxy named.
         let port = if origin.client.is_some() { origin.client_port } else { peer_port };
         // Clients get every other port, so the lowest bit tells little.
-        let port = port.map(|port| self.ports.text(py, port, port >> 1)).transpose()?;
-        Ok((address, port))
-    }
-
-    /// `SERVER_NAME` and `SERVER_PORT`
-    pub(super) fn server(&mut self, py: Python<'py>, request: &Request) -> PyResult<Server<'py>> {
+        let port = match port {
+            Some(port) => Some(self.ports.text(py, port, port >> 1)?),
+            None => None,
+        };
         let of_socket = match &request.endpoint.local {
             Address::Tcp(address) if request.origin.port.is_none() => Some(*address),
             Address::Tcp(_) | Address::Unix(_) => None,
         };
-        match (&self.server, of_socket) {
-            (Some((address, server)), Some(wanted)) if *address == wanted => return Ok(server.clone()),
-            (Some(_) | None, _) => {}
-        }
-        let (name, port) = server(request);
-        let server = Server { name: latin1(py, name.as_bytes())?, port: latin1(py, port.as_bytes())? };
-        if let Some(address) = of_socket {
-            self.server = Some((address, server.clone()));
-        }
-        Ok(server)
+        let known = match self.server.take() {
+            Some(known) if known.0.is_some() && known.0 == of_socket => known,
+            Some(_) | None => {
+                let (name, port) = server(request);
+                let (name, port) = (latin1(py, name.as_bytes())?, latin1(py, port.as_bytes())?);
+                (of_socket, Server { name, port })
+            }
+        };
+        Ok(Both { server: &self.server.insert(known).1, address, port })
     }
 }
 

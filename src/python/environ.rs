@@ -3,7 +3,7 @@
 //! Each thread has dictionaries to copy ([`Template`]): one without header fields, and one for each header section that it
 //! has seen twice lately, because clients say the same with every request. A template is as the last request has left it:
 //! of the variables that any request may change, those that differ are set before it is copied. What belongs to one request
-//! alone is set in the copy.
+//! alone is set in the copy; the objects that one request after the other uses stay in the template.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::app::{Body, Identity, Request, Scheme};
 use crate::config;
-use crate::http::{RequestBodyLength, Target, Version};
+use crate::http::{RequestBodyLength, RequestHead, Target, Version};
 
 use super::ends::Ends;
 use super::fields::Fields;
 use super::file_wrapper::FileWrapper;
-use super::objects::Objects;
+use super::objects::{KEPT, Objects, References};
 use super::targets::Targets;
 use super::text::latin1;
 
@@ -92,7 +92,7 @@ const VARIABLES: [&str; 12] = [
 ];
 
 /// The values of [`VARIABLES`].
-type Values<'py> = [Option<Bound<'py, PyString>>; VARIABLES.len()];
+type Values<'a, 'py> = [Option<&'a Bound<'py, PyString>>; VARIABLES.len()];
 
 /// Which of the variables there are that not every request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +105,17 @@ struct Shape {
 #[derive(Debug)]
 struct Template<'py> {
     dict: Bound<'py, PyDict>,
-    /// What it holds.
-    values: Values<'py>,
+    /// The values that it holds.
+    values: [Option<Bound<'py, PyString>>; VARIABLES.len()],
+    /// The addresses of the objects that it holds.
+    objects: [usize; KEPT.len()],
+}
+
+/// The names of what a template holds.
+#[derive(Debug)]
+struct Names<'py> {
+    variables: [Bound<'py, PyString>; VARIABLES.len()],
+    kept: [Bound<'py, PyString>; KEPT.len()],
 }
 
 impl<'py> Template<'py> {
@@ -122,27 +131,51 @@ impl<'py> Template<'py> {
             // PEP 3333, "environ Variables": as Apache has it.
             dict.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
         }
+        for name in KEPT {
+            dict.set_item(name, py.None())?;
+        }
         // Room for what is set in the copy.
-        dict.set_item(intern!(py, "wsgi.input"), py.None())?;
-        dict.set_item(intern!(py, "wsgi.errors"), py.None())?;
         dict.set_item(intern!(py, "rwsgi.request_id"), py.None())?;
-        dict.set_item(intern!(py, "rwsgi.client_disconnected"), py.None())?;
-        Ok(Self { dict, values: Values::default() })
+        Ok(Self { dict, values: Default::default(), objects: Default::default() })
     }
 
-    fn adjust(&mut self, names: &[Bound<'py, PyString>], values: Values<'py>) -> PyResult<()> {
-        for ((held, value), name) in self.values.iter_mut().zip(values).zip(names) {
-            let is_same = match (&*held, &value) {
-                (Some(held), Some(value)) => held.is(value),
-                (None, _) | (_, None) => false,
-            };
-            if let (false, Some(value)) = (is_same, value) {
-                self.dict.set_item(name, &value)?;
-                *held = Some(value);
+    /// The same with these values and objects, which are counted where it did not hold them.
+    fn adjust(
+        &mut self,
+        names: &Names<'py>,
+        values: &Values<'_, 'py>,
+        objects: &Objects<'py>,
+        references: &mut References,
+    ) -> PyResult<()> {
+        for ((held, value), name) in self.values.iter_mut().zip(values).zip(&names.variables) {
+            if let Some(value) = value
+                && !held.as_ref().is_some_and(|held| held.is(*value))
+            {
+                self.dict.set_item(name, value)?;
+                *held = Some((*value).clone());
+            }
+        }
+        let places = self.objects.iter_mut().zip(references).zip(&names.kept);
+        for (((held, count), name), object) in places.zip(objects.kept()) {
+            if *held != address(object) {
+                self.dict.set_item(name, object)?;
+                *held = address(object);
+                *count += 1;
             }
         }
         Ok(())
     }
+
+    /// It is dropped: these objects are counted no more if it holds them.
+    fn forget(self, objects: &Objects<'py>, references: &mut References) {
+        for ((held, count), object) in self.objects.iter().zip(references).zip(objects.kept()) {
+            *count -= isize::from(*held == address(object));
+        }
+    }
+}
+
+fn address(object: &Bound<'_, PyAny>) -> usize {
+    object.as_ptr().addr()
 }
 
 /// A header section that was seen.
@@ -158,7 +191,9 @@ struct Section<'py> {
 pub(super) struct Environs<'a, 'py> {
     py: Python<'py>,
     constants: &'a Constants,
-    names: Vec<Bound<'py, PyString>>,
+    names: Names<'py>,
+    /// Those of the templates.
+    references: References,
     bases: Vec<(Shape, Template<'py>)>,
     sections: Vec<Section<'py>>,
     /// The section that gives way to the next.
@@ -173,7 +208,11 @@ impl<'a, 'py> Environs<'a, 'py> {
         Self {
             py,
             constants,
-            names: VARIABLES.iter().map(|name| PyString::intern(py, name)).collect(),
+            names: Names {
+                variables: VARIABLES.map(|name| PyString::intern(py, name)),
+                kept: KEPT.map(|name| PyString::intern(py, name)),
+            },
+            references: References::default(),
             bases: Vec::new(),
             sections: Vec::new(),
             oldest: 0,
@@ -181,6 +220,11 @@ impl<'a, 'py> Environs<'a, 'py> {
             ends: Ends::default(),
             fields: Fields::default(),
         }
+    }
+
+    /// How many references to the objects of the last request the templates hold.
+    pub(super) fn references(&mut self) -> &mut References {
+        &mut self.references
     }
 
     /// Makes the environ of a request. `body_length` is the length of the body where it is complete; `deadline` is when the
@@ -193,12 +237,9 @@ impl<'a, 'py> Environs<'a, 'py> {
         deadline: Option<Duration>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = self.py;
-        let environ = self.of_fields(request)?;
+        let environ = self.of_fields(request, objects)?;
         set_overruled_fields(&environ, request, body_length)?;
-        environ.set_item(intern!(py, "wsgi.input"), &objects.input)?;
-        environ.set_item(intern!(py, "wsgi.errors"), &objects.errors)?;
-        environ.set_item(intern!(py, "rwsgi.request_id"), latin1(py, request.id.as_str().as_bytes())?)?;
-        environ.set_item(intern!(py, "rwsgi.client_disconnected"), &objects.disconnected)?;
+        environ.set_item(intern!(py, "rwsgi.request_id"), latin1(py, request.id.as_bytes())?)?;
         if let Some(deadline) = deadline {
             environ.set_item(intern!(py, "rwsgi.deadline"), deadline.as_secs_f64())?;
         }
@@ -206,100 +247,103 @@ impl<'a, 'py> Environs<'a, 'py> {
     }
 
     /// The environ with request line, ends and header fields.
-    fn of_fields(&mut self, request: &Request) -> PyResult<Bound<'py, PyDict>> {
-        let values = self.values(request)?;
-        let shape = Shape {
-            has_remote_port: values.last().is_some_and(Option::is_some),
-            is_https: request.origin.scheme == Scheme::Https,
-        };
-        let bytes = request.head.fields_bytes();
-        let is_same = |section: &Section<'py>| section.bytes == bytes && section.shape == shape;
-        let Some(index) = self.sections.iter().position(is_same) else {
-            self.remember(bytes, shape);
-            let environ = self.without_fields(shape, values)?;
-            self.fields.set(&environ, request)?;
-            return Ok(environ);
-        };
-        if let Some(template) = &mut self.sections[index].template {
-            template.adjust(&self.names, values)?;
+    fn of_fields(&mut self, request: &Request, objects: &Objects<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let Self { py, constants, names, references, bases, sections, oldest, targets, ends, fields } = self;
+        let (py, head) = (*py, &request.head);
+        let mut method = None;
+        let line = targets.of(py, request, &constants.mount)?;
+        let both = ends.of(py, request)?;
+        let values = [
+            Some(match method_of(py, head) {
+                Some(method) => method,
+                None => method.insert(latin1(py, head.method())?),
+            }),
+            Some(match head.version() {
+                Version::Http10 => intern!(py, "HTTP/1.0"),
+                Version::Http11 => intern!(py, "HTTP/1.1"),
+            }),
+            Some(&line.raw),
+            Some(&line.raw),
+            Some(&line.query),
+            Some(&line.script),
+            Some(&line.path),
+            Some(&both.server.name),
+            Some(&both.server.port),
+            Some(both.address),
+            Some(match request.origin.scheme {
+                Scheme::Http => intern!(py, "http"),
+                Scheme::Https => intern!(py, "https"),
+            }),
+            both.port,
+        ];
+        let shape =
+            Shape { has_remote_port: both.port.is_some(), is_https: request.origin.scheme == Scheme::Https };
+        let bytes = head.fields_bytes();
+        let is_same = |section: &&mut Section<'py>| section.bytes == bytes && section.shape == shape;
+        let known = sections.iter_mut().find(is_same);
+        if let Some(Section { template: Some(template), .. }) = known {
+            template.adjust(names, &values, objects, references)?;
             return template.dict.copy();
         }
-        let dict = self.without_fields(shape, values.clone())?;
-        self.fields.set(&dict, request)?;
-        let environ = dict.copy()?;
-        self.sections[index].template = Some(Template { dict, values });
-        Ok(environ)
-    }
-
-    fn without_fields(&mut self, shape: Shape, values: Values<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let index = match self.bases.iter().position(|(other, _)| *other == shape) {
+        let index = match bases.iter().position(|(other, _)| *other == shape) {
             Some(index) => index,
             None => {
-                self.bases.push((shape, Template::base(self.py, self.constants, shape)?));
-                self.bases.len() - 1
+                bases.push((shape, Template::base(py, constants, shape)?));
+                bases.len() - 1
             }
         };
-        let (_, base) = &mut self.bases[index];
-        base.adjust(&self.names, values)?;
-        base.dict.copy()
+        let (_, base) = &mut bases[index];
+        base.adjust(names, &values, objects, references)?;
+        let environ = base.dict.copy()?;
+        fields.set(&environ, request)?;
+        let Some(section) = known else {
+            let former = remember(sections, oldest, bytes, shape);
+            former.into_iter().for_each(|template| template.forget(objects, references));
+            return Ok(environ);
+        };
+        // It has come again, and so it will.
+        let copy = environ.copy()?;
+        section.template =
+            Some(Template { dict: environ, values: base.values.clone(), objects: base.objects });
+        references.iter_mut().for_each(|count| *count += 1);
+        Ok(copy)
     }
+}
 
-    fn remember(&mut self, bytes: &[u8], shape: Shape) {
-        if bytes.len() > SECTION_BYTES_MAX {
-            return;
-        }
-        if self.sections.len() < SECTIONS_MAX {
-            self.sections.push(Section { bytes: bytes.to_vec(), shape, template: None });
-            return;
-        }
-        let section = &mut self.sections[self.oldest];
-        self.oldest = (self.oldest + 1) % SECTIONS_MAX;
-        section.bytes.clear();
-        section.bytes.extend_from_slice(bytes);
-        section.shape = shape;
-        section.template = None;
-    }
+/// The object of a usual method.
+fn method_of<'py>(py: Python<'py>, head: &RequestHead) -> Option<&'py Bound<'py, PyString>> {
+    Some(match head.method() {
+        b"GET" => intern!(py, "GET"),
+        b"POST" => intern!(py, "POST"),
+        b"HEAD" => intern!(py, "HEAD"),
+        b"PUT" => intern!(py, "PUT"),
+        b"PATCH" => intern!(py, "PATCH"),
+        b"DELETE" => intern!(py, "DELETE"),
+        b"OPTIONS" => intern!(py, "OPTIONS"),
+        _ => return None,
+    })
+}
 
-    /// The values of [`VARIABLES`], in their order.
-    fn values(&mut self, request: &Request) -> PyResult<Values<'py>> {
-        let py = self.py;
-        let head = &request.head;
-        let method = match head.method() {
-            b"GET" => intern!(py, "GET").clone(),
-            b"POST" => intern!(py, "POST").clone(),
-            b"HEAD" => intern!(py, "HEAD").clone(),
-            b"PUT" => intern!(py, "PUT").clone(),
-            b"PATCH" => intern!(py, "PATCH").clone(),
-            b"DELETE" => intern!(py, "DELETE").clone(),
-            b"OPTIONS" => intern!(py, "OPTIONS").clone(),
-            other => latin1(py, other)?,
-        };
-        let protocol = match head.version() {
-            Version::Http10 => intern!(py, "HTTP/1.0"),
-            Version::Http11 => intern!(py, "HTTP/1.1"),
-        };
-        let scheme = match request.origin.scheme {
-            Scheme::Http => intern!(py, "http"),
-            Scheme::Https => intern!(py, "https"),
-        };
-        let target = self.targets.of(py, request, &self.constants.mount)?;
-        let server = self.ends.server(py, request)?;
-        let (address, port) = self.ends.client(py, request)?;
-        Ok([
-            Some(method),
-            Some(protocol.clone()),
-            Some(target.raw.clone()),
-            Some(target.raw),
-            Some(target.query),
-            Some(target.script),
-            Some(target.path),
-            Some(server.name),
-            Some(server.port),
-            Some(address),
-            Some(scheme.clone()),
-            port,
-        ])
+/// Remembers a section, in place of the oldest if there are many: the template of that is returned.
+fn remember<'py>(
+    sections: &mut Vec<Section<'py>>,
+    oldest: &mut usize,
+    bytes: &[u8],
+    shape: Shape,
+) -> Option<Template<'py>> {
+    if bytes.len() > SECTION_BYTES_MAX {
+        return None;
     }
+    if sections.len() < SECTIONS_MAX {
+        sections.push(Section { bytes: bytes.to_vec(), shape, template: None });
+        return None;
+    }
+    let section = &mut sections[*oldest];
+    *oldest = (*oldest + 1) % SECTIONS_MAX;
+    section.bytes.clear();
+    section.bytes.extend_from_slice(bytes);
+    section.shape = shape;
+    section.template.take()
 }
 
 /// The variables of header fields that something else has a say in.

@@ -38,6 +38,19 @@ pub(super) struct Objects<'py> {
     pub(super) start_response: Bound<'py, PyAny>,
 }
 
+/// The variables of the objects that are kept for the next request.
+pub(super) const KEPT: [&str; 3] = ["wsgi.input", "wsgi.errors", "rwsgi.client_disconnected"];
+
+impl<'py> Objects<'py> {
+    /// The values of [`KEPT`].
+    pub(super) fn kept(&self) -> [&Bound<'py, PyAny>; KEPT.len()] {
+        [self.input.as_any(), self.errors.as_any(), self.disconnected.as_any()]
+    }
+}
+
+/// How many references to each of [`KEPT`] there are besides our own and the application's.
+pub(super) type References = [isize; KEPT.len()];
+
 /// The objects of the requests of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Lasting<'py> {
@@ -49,14 +62,16 @@ pub(super) struct Lasting<'py> {
 }
 
 impl<'py> Lasting<'py> {
-    /// The objects for an exchange, whose body is taken.
+    /// The objects for an exchange, whose body is taken. Of an object that is made anew there are no other references.
     pub(super) fn prepare(
         &mut self,
         py: Python<'py>,
         body: Body,
         exchange: &dyn Exchange,
+        references: &mut References,
     ) -> PyResult<Objects<'py>> {
-        let input = match unshared(self.input.take()) {
+        let [of_input, of_errors, of_disconnected] = references;
+        let input = match unshared(self.input.take(), of_input) {
             Some(input) => {
                 input.get().refill(py, body);
                 input
@@ -64,7 +79,7 @@ impl<'py> Lasting<'py> {
             None => Bound::new(py, Input::new(body))?,
         };
         let id = exchange.request().id;
-        let errors = match unshared(self.errors.take()) {
+        let errors = match unshared(self.errors.take(), of_errors) {
             Some(errors) => {
                 errors.get().renew(py, id);
                 errors
@@ -72,7 +87,7 @@ impl<'py> Lasting<'py> {
             None => Bound::new(py, Errors::new(id))?,
         };
         let disconnection = exchange.disconnected();
-        let disconnected = match unshared(self.disconnected.take()) {
+        let disconnected = match unshared(self.disconnected.take(), of_disconnected) {
             Some(disconnected) => {
                 let former = disconnected.get().0.with(py, |place| std::mem::replace(place, disconnection));
                 drop(former);
@@ -103,9 +118,13 @@ impl<'py> Lasting<'py> {
     }
 }
 
-/// The object, if nobody but its holder has it.
-fn unshared<'py, T>(object: Option<Bound<'py, T>>) -> Option<Bound<'py, T>> {
-    object.filter(|object| has_references(object, 1))
+/// The object, if nobody has it but its holder and those who are known; else there will be another, which nobody has.
+fn unshared<'py, T>(object: Option<Bound<'py, T>>, known: &mut isize) -> Option<Bound<'py, T>> {
+    let object = object.filter(|object| has_references(object, 1 + *known));
+    if object.is_none() {
+        *known = 0;
+    }
+    object
 }
 
 fn is_unshared((response, start_response): &(Bound<'_, StartResponse>, Bound<'_, PyAny>)) -> bool {

@@ -57,7 +57,7 @@ pub(super) fn call<'py>(
     let py = callable.py();
     let body = exchange.take_body();
     let body_length = complete_length(&body);
-    let prepared = lasting.prepare(py, body, exchange).and_then(|objects| {
+    let prepared = lasting.prepare(py, body, exchange, environs.references()).and_then(|objects| {
         let deadline = exchange.deadline();
         let environ = environs.environ(exchange.request(), &objects, body_length, deadline)?;
         Ok((objects, environ))

@@ -18,7 +18,7 @@ const PLACES: usize = 64;
 const TARGET_BYTES_MAX: usize = 256;
 
 /// What becomes of a target.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Line<'py> {
     /// `RAW_URI`, `REQUEST_URI`
     pub(super) raw: Bound<'py, PyString>,
@@ -32,34 +32,34 @@ pub(super) struct Line<'py> {
 
 /// The targets that a thread remembers.
 #[derive(Debug, Default)]
-pub(super) struct Targets<'py>(Vec<Option<(Vec<u8>, Line<'py>)>>);
+pub(super) struct Targets<'py> {
+    places: Vec<Option<(Vec<u8>, Line<'py>)>>,
+    /// The last one that is not remembered.
+    other: Option<Line<'py>>,
+}
 
 impl<'py> Targets<'py> {
     /// The variables of a request's target. `mount` is the same for all requests.
-    pub(super) fn of(&mut self, py: Python<'py>, request: &Request, mount: &str) -> PyResult<Line<'py>> {
+    pub(super) fn of(&mut self, py: Python<'py>, request: &Request, mount: &str) -> PyResult<&Line<'py>> {
         let target = request.head.target();
         let is_plain = request.origin.prefix.is_none() && request.head.target_form() == Target::Origin;
         if !is_plain || target.len() > TARGET_BYTES_MAX {
-            return line(py, request, mount);
+            return Ok(self.other.insert(line(py, request, mount)?));
         }
-        if self.0.is_empty() {
-            self.0.resize_with(PLACES, || None);
+        if self.places.is_empty() {
+            self.places.resize_with(PLACES, || None);
         }
-        let place = &mut self.0[place_of(target)];
-        match place {
-            Some((bytes, line)) if *bytes == target => Ok(line.clone()),
-            Some((bytes, kept)) => {
-                *kept = line(py, request, mount)?;
+        let place = &mut self.places[place_of(target)];
+        let known = match place.take() {
+            Some(known) if known.0 == target => known,
+            Some((mut bytes, _)) => {
                 bytes.clear();
                 bytes.extend_from_slice(target);
-                Ok(kept.clone())
+                (bytes, line(py, request, mount)?)
             }
-            None => {
-                let line = line(py, request, mount)?;
-                *place = Some((target.to_vec(), line.clone()));
-                Ok(line)
-            }
-        }
+            None => (target.to_vec(), line(py, request, mount)?),
+        };
+        Ok(&place.insert(known).1)
     }
 }
 

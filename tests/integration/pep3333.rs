@@ -115,3 +115,27 @@ fn frameworks_pass_the_validator() {
         assert!(!log.contains("AssertionError"), "{example}: {log}");
     }
 }
+
+#[test]
+fn what_an_application_keeps_of_a_request_is_not_given_to_another() {
+    let server = Builder::new("keeps_objects").start();
+    let mut client = server.connect();
+    let mut ask = |query: &str, kind: usize| {
+        // Header sections that are remembered, each with its objects, and more of them than there is room for.
+        let request = format!(
+            "POST /?{query} HTTP/1.1\r\nHost: localhost\r\nX-Kind: {kind}\r\nContent-Length: 4\r\n\r\n{kind:4}"
+        );
+        client.send(request).response().expect(200).text()
+    };
+    let mut reused = 0;
+    for round in 0..12 {
+        for kind in (0..20).chain([3, 3, 3]) {
+            let keeps = (round + kind) % 5 == 0;
+            let text = ask(if keeps { "keep" } else { "" }, kind);
+            assert!(text.starts_with("0 kept came again, "), "round {round}, kind {kind}: {text}");
+            assert!(text.ends_with(&format!(", body {kind:4}\n")), "round {round}, kind {kind}: {text}");
+            reused += usize::from(text.contains("reused"));
+        }
+    }
+    assert!(reused > 100, "only {reused} requests had the objects of one before them");
+}
