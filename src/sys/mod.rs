@@ -17,6 +17,8 @@ pub mod shared;
 pub mod signals;
 pub mod snapshot;
 pub mod title;
+pub mod transfer;
 
 pub use accept::{accept, duplicate};
 pub use process::exit_now;
+pub use transfer::{receive, send};

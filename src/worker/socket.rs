@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::sys::socket::{self, MsgFlags, Shutdown};
+use nix::sys::socket::{self, Shutdown};
 
 use crate::net::Address;
 
@@ -34,12 +34,12 @@ impl Socket {
 
     /// Reads into `buffer`; 0 is the end of the stream.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(socket::recv(self.descriptor.as_raw_fd(), buffer, MsgFlags::empty())?)
+        crate::sys::receive(self.descriptor.as_fd(), buffer)
     }
 
     /// Writes one slice.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(socket::send(self.descriptor.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+        crate::sys::send(self.descriptor.as_fd(), bytes)
     }
 
     /// Writes several slices in one call. Not by `writev`, which raises SIGPIPE: an application may have set that to end the
