@@ -11,3 +11,10 @@ pub fn monotonic() -> Duration {
     // It cannot fail with a clock that exists.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
+
+/// Seconds since 1970, as of the kernel's last tick: some milliseconds late at most, and read without asking the hardware.
+#[must_use]
+pub fn seconds_since_1970() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).map_or(0, |time| time.tv_sec());
+    u64::try_from(time).unwrap_or(0)
+}

@@ -522,12 +522,12 @@ fn date_now() -> Arc<str> {
     thread_local! {
         static DATE: RefCell<(u64, Arc<str>)> = RefCell::new((0, Arc::from("")));
     }
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = clock::seconds_since_1970();
     DATE.with_borrow_mut(|(rendered, date)| {
         if *rendered != second || date.is_empty() {
             *rendered = second;
-            *date = Arc::from(httpdate::fmt_http_date(now));
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            *date = Arc::from(httpdate::fmt_http_date(time));
         }
         Arc::clone(date)
     })
