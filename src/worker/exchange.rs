@@ -99,6 +99,8 @@ pub(super) struct WorkerExchange {
     handed_over: bool,
     /// Some of what was handed over has gone through the link.
     linked: bool,
+    /// The last block came from an application that has no more to do with it.
+    gathering: bool,
     body_bytes: u64,
 }
 
@@ -121,6 +123,8 @@ pub(super) struct Rest<'a> {
     pub(super) body_bytes: u64,
     /// Whether some of the response was handed over through the link.
     pub(super) linked: bool,
+    /// Whether the application has nothing more to do with it, not even to close it.
+    pub(super) is_last: bool,
     /// How long the request waited for its app thread.
     pub(super) queued: Option<Duration>,
 }
@@ -142,6 +146,7 @@ impl WorkerExchange {
             segments: Vec::new(),
             handed_over: false,
             linked: false,
+            gathering: false,
             body_bytes: 0,
         }
     }
@@ -166,6 +171,7 @@ impl WorkerExchange {
         self.segments.clear();
         self.handed_over = false;
         self.linked = false;
+        self.gathering = false;
         self.body_bytes = 0;
         old
     }
@@ -332,6 +338,7 @@ impl WorkerExchange {
                 head: &mut self.head,
                 body_bytes: self.body_bytes,
                 linked: self.linked,
+                is_last: self.gathering,
                 queued: self.begun.map(|(queued, _)| queued),
             };
             let link = &self.link;
@@ -410,6 +417,7 @@ impl Exchange for WorkerExchange {
             Block::Shared(bytes) => bytes.len(),
         };
         let Progress::Started(framer) = &mut self.progress else { return Sent::Gone };
+        self.gathering = more;
         let excess = if length > 0 {
             let frame = framer.frame(length as u64);
             self.gather(&frame, block);

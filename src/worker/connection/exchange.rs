@@ -234,9 +234,10 @@ impl Connection {
         self.drive(context)
     }
 
-    /// Whether the response is short, and the last thing to do until the client sends more.
+    /// Whether the response is short, and the last thing to do until the client sends more. Before a `close()` of the
+    /// application, which may take its time, nothing is held back.
     fn is_quiet(&self, rest: &Rest<'_>, context: &Context) -> bool {
-        let stays = rest.keep_alive && !context.settings.http.keep_alive.is_zero();
+        let stays = rest.is_last && rest.keep_alive && !context.settings.http.keep_alive.is_zero();
         let has_read_all = self.input.is_empty() && !self.readable && self.watched;
         let is_short = rest.large.is_none() && !rest.gathered.is_empty() && Held::takes(rest.gathered);
         stays && has_read_all && is_short && context.draining_since.is_none()
