@@ -25,9 +25,6 @@ use super::forecast::SLOW;
 use super::jobs::{Jobs, Work};
 use super::reactor::Reactor;
 
-/// When the reactor is taken over from the only app thread.
-const ALONE_OVERDUE: Duration = Duration::from_millis(4);
-
 /// What all threads of a worker work with.
 pub(super) struct Pool<'a> {
     pub(super) application: &'a dyn Application,
@@ -262,23 +259,16 @@ impl Pool<'_> {
     /// The standby's life.
     fn stand_by(&self) {
         let berth = &self.shared.berth;
-        while let Some(taken) =
-            berth.stand_by(|reactor| reactor.look_in(self.overdue()), |reactor| reactor.adopt())
-        {
+        while let Some(taken) = berth.stand_by(|reactor| reactor.look_in(), |reactor| reactor.adopt()) {
             let (Taken::Given(reactor) | Taken::Over(reactor)) = taken;
             self.stand_in(reactor);
         }
     }
 
-    /// A call that has lasted so long has the reactor taken over. Where there is no other app thread, what would be read
-    /// meanwhile has to wait all the same, and a hand-over would only cost time.
-    fn overdue(&self) -> Duration {
-        if self.calls.threads() == 1 { ALONE_OVERDUE } else { TICK }
-    }
-
-    /// A request that took less is better run by the thread that polls.
+    /// A request that took less is better run by the thread that polls. Where there is no other app thread, it keeps no other
+    /// request waiting there that would not wait otherwise, as long as the reactor is not taken over.
     fn quick(&self) -> Duration {
-        if self.calls.threads() == 1 { ALONE_OVERDUE } else { SLOW }
+        if self.calls.threads() == 1 { TICK } else { SLOW }
     }
 
     /// Turns the reactor while the app threads are busy.
