@@ -25,6 +25,12 @@ use super::forecast::SLOW;
 use super::jobs::{Jobs, Work};
 use super::reactor::Reactor;
 
+/// When a call has lasted so long that the reactor is taken over.
+const OVERDUE: Duration = Duration::from_millis(1);
+
+/// The same for an app thread that is alone: no other could run what is read meanwhile.
+const ALONE_OVERDUE: Duration = Duration::from_millis(2);
+
 /// What all threads of a worker work with.
 pub(super) struct Pool<'a> {
     pub(super) application: &'a dyn Application,
@@ -259,16 +265,23 @@ impl Pool<'_> {
     /// The standby's life.
     fn stand_by(&self) {
         let berth = &self.shared.berth;
-        while let Some(taken) = berth.stand_by(|reactor| reactor.look_in(), |reactor| reactor.adopt()) {
+        while let Some(taken) =
+            berth.stand_by(|reactor| reactor.look_in(self.overdue()), |reactor| reactor.adopt())
+        {
             let (Taken::Given(reactor) | Taken::Over(reactor)) = taken;
             self.stand_in(reactor);
         }
     }
 
-    /// A request that took less is better run by the thread that polls. Where there is no other app thread, it keeps no other
-    /// request waiting there that would not wait otherwise, as long as the reactor is not taken over.
+    /// A call that has lasted so long has the reactor taken over.
+    fn overdue(&self) -> Duration {
+        if self.calls.threads() == 1 { ALONE_OVERDUE } else { OVERDUE }
+    }
+
+    /// A request that took less is better run by the thread that polls. An app thread that is alone keeps none waiting by
+    /// that which would not wait otherwise.
     fn quick(&self) -> Duration {
-        if self.calls.threads() == 1 { TICK } else { SLOW }
+        if self.calls.threads() == 1 { ALONE_OVERDUE } else { SLOW }
     }
 
     /// Turns the reactor while the app threads are busy.

@@ -9,7 +9,6 @@ use mio::Token;
 
 use crate::app::Sent;
 
-use super::super::berth::TICK;
 use super::super::calls::Call;
 use super::super::connection::{Connection, Fate};
 use super::super::exchange::{Rest, WorkerExchange};
@@ -65,13 +64,13 @@ impl Reactor {
         self.pump(token);
     }
 
-    /// The standby's look: whether the request that is run has been for a [`TICK`]. Transmits what it has held back.
-    pub(in crate::worker) fn look_in(&mut self) -> bool {
+    /// The standby's look: whether the request that is run has been for as long as `overdue`. Transmits what it has held back.
+    pub(in crate::worker) fn look_in(&mut self, overdue: Duration) -> bool {
         self.send_held();
         let Some(inline) = &self.inline else { return false };
         let (began, holds_output) = (inline.began, inline.link.holds_output());
         let token = inline.link.token();
-        if now().saturating_duration_since(began) >= TICK {
+        if now().saturating_duration_since(began) >= overdue {
             return true;
         }
         if holds_output {
