@@ -48,6 +48,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Shutdown;
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
@@ -61,7 +62,8 @@ mod tests {
         assert_eq!(send(other.as_fd(), b"hello").unwrap(), 5);
         let mut buffer = [0; 8];
         assert_eq!((receive(one.as_fd(), &mut buffer).unwrap(), &buffer[..5]), (5, &b"hello"[..]));
-        drop(other);
+        // Not by dropping it: what another test forks may have it too.
+        other.shutdown(Shutdown::Both).unwrap();
         assert_eq!(receive(one.as_fd(), &mut buffer).unwrap(), 0);
         // By a signal it would end this process.
         assert_eq!(send(one.as_fd(), b"gone").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
