@@ -377,11 +377,15 @@ fn boot(change: impl FnOnce(&mut Settings)) -> Running {
 impl Running {
     /// Waits for a message of the worker.
     fn message(&self) -> FromWorker {
+        self.wait_for_message_or_end();
+        self.master.receive_from_worker().unwrap().unwrap()
+    }
+
+    fn wait_for_message_or_end(&self) {
         use std::os::fd::AsFd;
         let descriptor = crate::sys::duplicate(&self.master).unwrap();
         let mut wait = [nix::poll::PollFd::new(descriptor.as_fd(), nix::poll::PollFlags::POLLIN)];
         assert_eq!(nix::poll::poll(&mut wait, 10_000u16), Ok(1), "no message of the worker");
-        self.master.receive_from_worker().unwrap().unwrap()
     }
 
     /// Whether it had nothing more to say than that it drains, and has ended.
@@ -389,6 +393,8 @@ impl Running {
         loop {
             match self.master.receive_from_worker() {
                 Ok(Some(FromWorker::Draining)) => {}
+                // A process that another test has forked has the worker's end too, until it ends.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_message_or_end(),
                 end => return end.is_ok_and(|message| message.is_none()),
             }
         }
