@@ -25,7 +25,8 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// short requests can do without.
 const QUIET_LOOKS: u32 = 16;
 
-/// The longest time between two looks, in ticks: how long a call may last, after many that were short, until it is noticed.
+/// The longest time between two looks where one app thread is alone, in ticks: how long a call may last, after many that were
+/// short, until it is noticed. Where there are others, which could do what waits, it is one tick.
 const PACE_MAX: u32 = 4;
 
 /// The berth.
@@ -47,12 +48,14 @@ struct Place<R> {
     standby: Standby,
     /// Looks in a row that found nothing to do.
     quiet: u32,
+    /// The longest time between two looks, in ticks.
+    pace_max: u32,
 }
 
 impl<R> Place<R> {
     /// How long the standby waits for its next look.
     fn pace(&self) -> Duration {
-        TICK * (1 << (self.quiet / QUIET_LOOKS).min(PACE_MAX.ilog2()))
+        TICK * (1 << (self.quiet / QUIET_LOOKS).min(self.pace_max.ilog2()))
     }
 }
 
@@ -84,9 +87,10 @@ pub(super) enum Taken<R> {
 }
 
 impl<R> Berth<R> {
-    /// An empty berth.
-    pub(super) fn new() -> Self {
-        let place = Place { left: None, times: 0, given: None, standby: Standby::Awake, quiet: 0 };
+    /// An empty berth for so many app threads.
+    pub(super) fn new(threads: usize) -> Self {
+        let pace_max = if threads == 1 { PACE_MAX } else { 1 };
+        let place = Place { left: None, times: 0, given: None, standby: Standby::Awake, quiet: 0, pace_max };
         Self { place: Mutex::new(place), called: Mutex::new(false), calls: Condvar::new() }
     }
 
@@ -253,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_call_that_lasts_is_taken_over_and_its_thread_learns_of_it() {
-        let berth = Arc::new(Berth::new());
+        let berth = Arc::new(Berth::new(1));
         let standby = {
             let berth = Arc::clone(&berth);
             thread::spawn(move || {
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_pace_is_slow_only_while_nothing_is_held_back() {
-        let berth = Berth::new();
+        let berth = Berth::new(1);
         berth.leave(0, ());
         for (looks, ticks) in [(0, 1), (15, 1), (16, 2), (32, 4), (u32::MAX, 4)] {
             berth.lock().quiet = looks;
@@ -286,11 +290,14 @@ mod tests {
         berth.with_soon(0, |()| ());
         assert_eq!(berth.lock().pace(), TICK);
         assert!(*berth.called.lock().unwrap(), "the standby sleeps on");
+        let berth = Berth::<()>::new(2);
+        berth.lock().quiet = u32::MAX;
+        assert_eq!(berth.lock().pace(), TICK);
     }
 
     #[test]
     fn a_reactor_is_only_of_use_to_the_thread_that_left_it() {
-        let berth = Berth::new();
+        let berth = Berth::new(1);
         berth.leave(1, "left");
         assert_eq!((berth.regain(0), berth.with(0, |_| ())), (None, None));
         assert_eq!(berth.with(1, |reactor| reactor.len()), Some(4));
@@ -309,7 +316,7 @@ mod interleavings {
     #[test]
     fn one_of_both_has_the_reactor() {
         loom::model(|| {
-            let berth = Arc::new(Berth::new());
+            let berth = Arc::new(Berth::new(1));
             let shared = Arc::clone(&berth);
             let standby = thread::spawn(move || shared.stand_by(|_| false, |reactor| *reactor += 1));
             berth.leave(0, 1);
@@ -326,7 +333,7 @@ mod interleavings {
     #[test]
     fn a_thread_never_gets_what_another_has_left() {
         loom::model(|| {
-            let berth = Arc::new(Berth::new());
+            let berth = Arc::new(Berth::new(1));
             let shared = Arc::clone(&berth);
             let other = thread::spawn(move || {
                 let taken = shared.stand_by(|_| false, |_| ());
@@ -347,7 +354,7 @@ mod interleavings {
     #[test]
     fn a_reactor_that_is_given_arrives_although_the_standby_parks() {
         loom::model(|| {
-            let berth = Arc::new(Berth::new());
+            let berth = Arc::new(Berth::new(1));
             let shared = Arc::clone(&berth);
             let standby = thread::spawn(move || shared.stand_by(|()| false, |()| ()));
             berth.give(());

@@ -175,7 +175,7 @@ fn serve(
         wants_free_thread: AtomicBool::new(false),
         private_memory: AtomicU64::new(0),
         notifier: Notifier::new(Waker::new(poll.registry(), reactor::WAKER)?),
-        berth: Berth::new(),
+        berth: Berth::new(settings.workers.threads as usize),
     });
     let jobs = Arc::new(Jobs::default());
     let calls = Arc::new(Calls::new(workers.threads, Arc::clone(&scoreboard)));
