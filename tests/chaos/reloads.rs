@@ -57,6 +57,7 @@ fn reloads_at_once() {
         let before = site.holdings();
         for _ in 0..times(1, 5) {
             let newest = site.deploy();
+            let former = last_generation(&site.server.log(), " boots beside generation ");
             for _ in 0..20 {
                 site.server.signal(Signal::SIGHUP);
                 // So that the signals do not melt into one.
@@ -65,7 +66,7 @@ fn reloads_at_once() {
             let is_over = || {
                 let log = site.server.log();
                 let begun = last_generation(&log, " boots beside generation ");
-                begun.is_some() && begun == last_generation(&log, "; retiring generation ")
+                begun > former && begun == last_generation(&log, "; retiring generation ")
             };
             let settled = load.until(SOON, is_over);
             assert!(settled.is_ok(), "the last reload has no end");
