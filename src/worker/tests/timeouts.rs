@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::application::LARGE;
 use super::*;
 
 const LIMIT: Duration = Duration::from_millis(200);
