@@ -78,6 +78,16 @@ impl KnownHead {
 }
 
 impl KnownField {
+    /// `None` for what is not just a tuple of two strings: no class of the application's is held on to.
+    fn of(field: Bound<'_, PyAny>) -> Option<Self> {
+        let pair = field.cast_into_exact::<PyTuple>().ok()?;
+        let (name, value) = parts(&pair)?;
+        value.cast_exact::<PyString>().ok()?;
+        let name: &Bound<'_, PyAny> = &name;
+        let is_content_length = ascii(name.cast_exact().ok()?)?.eq_ignore_ascii_case(b"content-length");
+        Some(Self { pair: pair.unbind(), is_content_length })
+    }
+
     /// `None` if the field is another; its value, if that is another and may be.
     fn other_value<'py>(&self, field: &Bound<'py, PyAny>) -> Option<Option<Bound<'py, PyAny>>> {
         let (name, value) = parts(field.cast_exact::<PyTuple>().ok()?)?;
@@ -192,18 +202,6 @@ impl Heads {
             head.push(&name, &value).map_err(refused)?;
         }
         Ok(head)
-    }
-}
-
-impl KnownField {
-    /// `None` for what is not just a tuple of two strings: no class of the application's is held on to.
-    fn of(field: Bound<'_, PyAny>) -> Option<Self> {
-        let pair = field.cast_into_exact::<PyTuple>().ok()?;
-        let (name, value) = parts(&pair)?;
-        value.cast_exact::<PyString>().ok()?;
-        let name: &Bound<'_, PyAny> = &name;
-        let is_content_length = ascii(name.cast_exact().ok()?)?.eq_ignore_ascii_case(b"content-length");
-        Some(Self { pair: pair.unbind(), is_content_length })
     }
 }
 

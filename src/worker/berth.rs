@@ -9,9 +9,10 @@
 //! Invariant: there is one reactor, and it is in one place: with the thread that turns it, in the berth, or on its way to
 //! the standby. A reactor in the berth is regained only by the thread that left it.
 //!
-//! The standby looks every [`TICK`] while reactors come and go here, less often when many looks have found nothing to do,
-//! and parks when no reactor has come since its last look; an app thread that leaves one then unparks it. So a busy worker
-//! pays for no wake-up in a request, and an idle one does not tick. Generic over the reactor, and on the locks of `sync`, so that every interleaving can be tried.
+//! The standby looks every [`TICK`] while reactors come and go here, less often when an app thread is alone and many looks
+//! have found nothing to do, and parks when no reactor has come since its last look; an app thread that leaves one then
+//! unparks it. So a busy worker pays for no wake-up in a request, and an idle one does not tick. Generic over the reactor, and
+//! on the locks of `sync`, so that every interleaving can be tried.
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 use std::sync::PoisonError;

@@ -13,7 +13,8 @@ use crate::ipc::Scoreboard;
 use crate::sys::clock;
 
 use super::exchange::WorkerExchange;
-use super::link::{Link, Notifier, lock};
+use super::link::{Link, lock};
+use super::notifier::Notifier;
 
 /// A request that an app thread works on.
 #[derive(Debug, Clone)]

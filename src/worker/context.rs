@@ -45,8 +45,6 @@ pub(super) struct Context {
     spare: Option<Box<WorkerExchange>>,
     /// Answers that wait for others of this turn.
     pub(super) held: Held,
-    /// Whether an answer may wait for what else the poll has brought.
-    pub(super) may_hold: bool,
     /// What is known of how long requests take.
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
@@ -99,7 +97,6 @@ impl Context {
             ready: VecDeque::new(),
             spare: None,
             held: Held::default(),
-            may_hold: false,
             forecast: Forecast::new(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             head: RequestHead::default(),

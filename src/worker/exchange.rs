@@ -19,10 +19,13 @@ use crate::sys::{at_fork, clock};
 
 use super::berth::Berth;
 use super::calls::Call;
+use super::date::date_now;
 use super::forecast::Kind;
-use super::link::{End, HIGH_WATER_BYTES, Link, Notifier, Record};
+use super::link::{End, HIGH_WATER_BYTES, Link, Record};
+use super::notifier::Notifier;
 use super::output::Segment;
 use super::reactor::Reactor;
+use super::rest::Rest;
 use super::{request_id, spool};
 
 /// Blocks of this size and more are shared with the application instead of being copied into the buffer.
@@ -100,33 +103,8 @@ pub(super) struct WorkerExchange {
     /// Some of what was handed over has gone through the link.
     linked: bool,
     /// The last block came from an application that has no more to do with it.
-    gathering: bool,
+    is_last: bool,
     body_bytes: u64,
-}
-
-/// What is left of a response when it is complete.
-#[derive(Debug)]
-pub(super) struct Rest<'a> {
-    /// Output, in front of `gathered`.
-    pub(super) segments: &'a mut Vec<Segment>,
-    /// More output.
-    pub(super) gathered: &'a mut Vec<u8>,
-    /// The last of the output.
-    pub(super) large: &'a mut Option<Bytes>,
-    /// Whether the connection can take another request.
-    pub(super) keep_alive: bool,
-    /// The status that is sent.
-    pub(super) status: u16,
-    /// The application's response head.
-    pub(super) head: &'a mut Option<ResponseHead>,
-    /// Body bytes of the whole response.
-    pub(super) body_bytes: u64,
-    /// Whether some of the response was handed over through the link.
-    pub(super) linked: bool,
-    /// Whether the application has nothing more to do with it, not even to close it.
-    pub(super) is_last: bool,
-    /// How long the request waited for its app thread.
-    pub(super) queued: Option<Duration>,
 }
 
 impl WorkerExchange {
@@ -146,7 +124,7 @@ impl WorkerExchange {
             segments: Vec::new(),
             handed_over: false,
             linked: false,
-            gathering: false,
+            is_last: false,
             body_bytes: 0,
         }
     }
@@ -171,7 +149,7 @@ impl WorkerExchange {
         self.segments.clear();
         self.handed_over = false;
         self.linked = false;
-        self.gathering = false;
+        self.is_last = false;
         self.body_bytes = 0;
         old
     }
@@ -279,9 +257,9 @@ impl WorkerExchange {
         is_complete && !self.handed_over && self.segments.is_empty() && !self.gathered.is_empty()
     }
 
-    /// Has what was gathered transmitted, at once where that is the whole response: `close()` may take its time. While the reactor is in the berth, output is held back until there is more of it: the
-    /// standby transmits at its next look what is held back then (PEP 3333, "Buffering and Streaming": another thread
-    /// guarantees it).
+    /// Has what was gathered transmitted, at once where that is the whole response: `close()` may take its time. Other
+    /// output is held back until there is more of it while the reactor is in the berth: the standby transmits at its next
+    /// look what is held back then (PEP 3333, "Buffering and Streaming": another thread guarantees it).
     fn hand_over(&mut self) -> Sent {
         if at_fork::is_copy() {
             return Sent::Gone;
@@ -338,7 +316,7 @@ impl WorkerExchange {
                 head: &mut self.head,
                 body_bytes: self.body_bytes,
                 linked: self.linked,
-                is_last: self.gathering,
+                is_last: self.is_last,
                 queued: self.begun.map(|(queued, _)| queued),
             };
             let link = &self.link;
@@ -417,7 +395,7 @@ impl Exchange for WorkerExchange {
             Block::Shared(bytes) => bytes.len(),
         };
         let Progress::Started(framer) = &mut self.progress else { return Sent::Gone };
-        self.gathering = more;
+        self.is_last = more;
         let excess = if length > 0 {
             let frame = framer.frame(length as u64);
             self.gather(&frame, block);
@@ -522,21 +500,4 @@ impl BodyStream for Upload {
     fn read(&mut self, bytes_max: usize) -> io::Result<Bytes> {
         self.link.read_body(bytes_max, &self.shared.notifier)
     }
-}
-
-/// The Date field's value, rendered at most once a second on each thread.
-fn date_now() -> Arc<str> {
-    use std::cell::RefCell;
-    thread_local! {
-        static DATE: RefCell<(u64, Arc<str>)> = RefCell::new((0, Arc::from("")));
-    }
-    let second = clock::seconds_since_1970();
-    DATE.with_borrow_mut(|(rendered, date)| {
-        if *rendered != second || date.is_empty() {
-            *rendered = second;
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-            *date = Arc::from(httpdate::fmt_http_date(time));
-        }
-        Arc::clone(date)
-    })
 }

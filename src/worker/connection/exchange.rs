@@ -11,13 +11,14 @@ use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_res
 
 use super::super::calls::Call;
 use super::super::context::Context;
-use super::super::exchange::{Rest, Upload, WorkerExchange};
+use super::super::exchange::{Upload, WorkerExchange};
 use super::super::forecast::Kind;
 use super::super::held::Held;
 use super::super::link::{End, Link, Record};
 use super::super::output::{Output, Segment};
 use super::super::record::{self, Over};
 use super::super::request_id;
+use super::super::rest::Rest;
 use super::body::Pace;
 use super::deadline::queue_limit;
 use super::head::Opening;
@@ -181,10 +182,12 @@ impl Connection {
     }
 
     /// The application has answered, and the reactor is with the thread that ran it: writes what is left of the response.
+    /// With `may_hold` it may wait for others of the same turn.
     pub(in crate::worker) fn answer(
         &mut self,
         link: &Arc<Link>,
         rest: &mut Rest<'_>,
+        may_hold: bool,
         context: &mut Context,
     ) -> Fate {
         let Phase::Exchange(running) = &mut self.phase else { return Fate::Keep };
@@ -193,19 +196,12 @@ impl Connection {
         }
         let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
         // Nothing else can happen on the connection before the answer is out.
-        let holds = alone && context.may_hold && self.is_quiet(rest, context);
+        let holds = alone && may_hold && self.is_quiet(rest, context);
         if holds {
             context.held.push(self.token, rest.gathered, context.now);
         }
         if holds || alone && self.write_alone(rest.gathered, rest.large, context) {
-            let over = Over {
-                request: &link.request,
-                head: rest.head.as_ref(),
-                status: rest.status,
-                body_bytes: rest.body_bytes,
-                queued: rest.queued,
-            };
-            return match self.complete(&over, rest.keep_alive, context) {
+            return match self.complete(&rest.over(&link.request), rest.keep_alive, context) {
                 Step::Close => Fate::Close,
                 Step::Again => self.drive(context),
                 Step::Wait => Fate::Keep,
@@ -245,7 +241,8 @@ impl Connection {
 
     /// Writes an answer that was held back.
     pub(in crate::worker) fn send_held(&mut self, answer: &[u8], context: &mut Context) -> Fate {
-        let sent = match self.socket.send(answer) {
+        let r = self.socket.send(answer);
+        let sent = match r {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return Fate::Close,
@@ -254,6 +251,7 @@ impl Connection {
         if sent == answer.len() {
             return Fate::Keep;
         }
+
         self.writable = false;
         self.write_progress_at = context.now;
         self.output.push(Segment::Memory(Bytes::copy_from_slice(&answer[sent..])));

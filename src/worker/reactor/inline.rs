@@ -11,9 +11,10 @@ use crate::app::Sent;
 
 use super::super::calls::Call;
 use super::super::connection::{Connection, Fate};
-use super::super::exchange::{Rest, WorkerExchange};
+use super::super::exchange::WorkerExchange;
 use super::super::link::Link;
-use super::super::record::{self, Over};
+use super::super::record;
+use super::super::rest::Rest;
 use super::{Reactor, now};
 
 /// A request that the app thread runs which turns the reactor.
@@ -141,21 +142,15 @@ impl Reactor {
     /// Writes the last of a response, or all of it.
     pub(in crate::worker) fn answer(&mut self, link: &Arc<Link>, mut rest: Rest<'_>) {
         self.context.tick();
-        self.context.may_hold = self.batch.next < self.batch.noticed.len();
+        // Whatever else the poll has brought is next.
+        let may_hold = self.batch.next < self.batch.noticed.len();
         let mut there = false;
         self.with_connection(link.token(), |connection, context| {
             there = true;
-            connection.answer(link, &mut rest, context)
+            connection.answer(link, &mut rest, may_hold, context)
         });
         if !there && self.context.orphans.remove(&link.token()).is_some() {
-            let over = Over {
-                request: &link.request,
-                head: rest.head.as_ref(),
-                status: rest.status,
-                body_bytes: rest.body_bytes,
-                queued: rest.queued,
-            };
-            record::exchange_over(&over, &mut self.context);
+            record::exchange_over(&rest.over(&link.request), &mut self.context);
         }
     }
 }
