@@ -78,38 +78,45 @@ impl Pool<'_> {
     /// An app thread's life.
     fn work(&self, attached: &mut dyn Attached, thread: usize) {
         self.calls.enrol(thread);
+        let mut task = Task::Again;
         loop {
-            let task = match self.jobs.try_next() {
-                Some(Work::Request(exchange)) => self.begin(thread, exchange),
-                Some(Work::Reactor(reactor)) => Task::Turn(reactor),
-                None => self.wait_for_work(attached, thread),
-            };
-            match task {
-                Task::Answer(exchange) => self.answer(attached, thread, exchange),
+            task = match task {
+                Task::Answer(exchange) => {
+                    self.answer(attached, thread, exchange);
+                    Task::Again
+                }
                 Task::Run(exchange) => {
-                    if let Some(reactor) = self.run_left(attached, thread, exchange) {
-                        self.turn(attached, thread, reactor);
-                    }
+                    self.run_left(attached, thread, exchange).map_or(Task::Again, Task::Turn)
                 }
                 Task::Turn(reactor) => self.turn(attached, thread, reactor),
-                Task::Again => {}
+                Task::Again => match self.jobs.try_next() {
+                    Some(Work::Request(exchange)) => self.begin(thread, exchange),
+                    Some(Work::Reactor(reactor)) => Task::Turn(reactor),
+                    None => {
+                        let mut task = Task::End;
+                        self.wait_detached(attached, &mut || task = self.wait_for_work(thread));
+                        task
+                    }
+                },
                 Task::End => return,
-            }
+            };
         }
     }
 
-    /// Waits, detached, for something that the thread must be attached for.
-    fn wait_for_work(&self, attached: &mut dyn Attached, thread: usize) -> Task {
+    /// Waits, detached, for something that the thread must be attached for. Attached for less it might wait for the
+    /// interpreter lock for ever, and look free.
+    fn wait_for_work(&self, thread: usize) -> Task {
         let wake = || self.shared.notifier.wake();
-        let mut task = Task::End;
-        self.wait_detached(attached, &mut || {
-            task = match self.jobs.next(&wake) {
+        loop {
+            let task = match self.jobs.next(&wake) {
                 Some(Work::Request(exchange)) => self.begin(thread, exchange),
                 Some(Work::Reactor(reactor)) => self.wait(thread, reactor),
                 None => Task::End,
             };
-        });
-        task
+            if !matches!(task, Task::Again) {
+                return task;
+            }
+        }
     }
 
     /// Waits without the interpreter lock, and counts how long the thread then waits for the lock.
@@ -151,15 +158,15 @@ impl Pool<'_> {
         }
     }
 
-    /// Turns the reactor, and runs the application in between, until the reactor is with somebody else.
-    fn turn(&self, attached: &mut dyn Attached, thread: usize, mut reactor: Box<Reactor>) {
+    /// Turns the reactor, and runs the application in between, until the reactor is with somebody else. What to do next.
+    fn turn(&self, attached: &mut dyn Attached, thread: usize, mut reactor: Box<Reactor>) -> Task {
         let mut has_run = false;
         loop {
             // What is ready is run while the thread is attached anyway.
             while let Some(exchange) = self.next_quick(&mut reactor) {
                 match self.run(attached, thread, reactor, exchange) {
                     Some(regained) => reactor = regained,
-                    None => return,
+                    None => return Task::Again,
                 }
                 has_run = true;
             }
@@ -170,14 +177,16 @@ impl Pool<'_> {
             }
             let (mut task, mut place) = (Task::Again, Some(reactor));
             self.wait_detached(attached, &mut || {
-                if let Some(reactor) = place.take() {
-                    task = self.wait(thread, reactor);
+                let Some(reactor) = place.take() else { return };
+                task = self.wait(thread, reactor);
+                if matches!(task, Task::Again) {
+                    task = self.wait_for_work(thread);
                 }
             });
-            let Task::Run(exchange) = task else { return };
+            let Task::Run(exchange) = task else { return task };
             match self.run_left(attached, thread, exchange) {
                 Some(regained) => reactor = regained,
-                None => return,
+                None => return Task::Again,
             }
             has_run = true;
         }
