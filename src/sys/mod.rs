@@ -21,4 +21,4 @@ pub mod transfer;
 
 pub use accept::{accept, duplicate};
 pub use process::exit_now;
-pub use transfer::{receive, send};
+pub use transfer::{receive, send, send_last};

@@ -31,6 +31,18 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// # Errors
 /// Those of `send(2)`.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, libc::MSG_NOSIGNAL)
+}
+
+/// The same for the last bytes before this direction is shut: with the end of the stream they make one segment.
+///
+/// # Errors
+/// Those of `send(2)`.
+pub fn send_last(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(socket, bytes, libc::MSG_NOSIGNAL | libc::MSG_MORE)
+}
+
+fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: the pointer and the length are those of a slice that is borrowed, and no address is given.
     let sent = unsafe {
         libc::syscall(
@@ -38,7 +50,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
             socket.as_raw_fd(),
             bytes.as_ptr(),
             bytes.len(),
-            libc::MSG_NOSIGNAL,
+            flags,
             ptr::null::<u8>(),
             0,
         )

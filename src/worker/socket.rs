@@ -42,6 +42,11 @@ impl Socket {
         crate::sys::send(self.descriptor.as_fd(), bytes)
     }
 
+    /// Writes one slice, after which this direction is shut at once.
+    pub(super) fn send_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        crate::sys::send_last(self.descriptor.as_fd(), bytes)
+    }
+
     /// Writes several slices in one call. Not by `writev`, which raises SIGPIPE: an application may have set that to end the
     /// process.
     pub(super) fn send_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -1,6 +1,8 @@
 //! HTTP/1.1 on real connections: what the unit tests of the parser cannot see.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 
 use crate::harness::Builder;
 
@@ -33,6 +35,23 @@ fn connection_close_is_honoured() {
     let response = kept.send(request).response().expect(200);
     assert_eq!(response.header("connection").map(str::to_lowercase).as_deref(), Some("keep-alive"));
     kept.send(request).response().expect(200);
+}
+
+#[test]
+fn a_line_after_the_body_of_the_last_request_costs_no_answer() {
+    let server = Builder::new("meets").start();
+    let meeting = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = meeting.local_addr().unwrap().port();
+    for _ in 0..50 {
+        let mut client = server.connect();
+        let fields = "Host: localhost\r\nConnection: close\r\nContent-Length: 4";
+        client.send(format!("POST /?{port} HTTP/1.1\r\n{fields}\r\n\r\nbody"));
+        let (mut application, _) = meeting.accept().unwrap();
+        // RFC 9112 §2.2: some old clients do. Nobody has read it when the connection is closed.
+        client.send("\r\n");
+        application.write_all(b"!").unwrap();
+        assert_eq!(client.response().expect(200).text(), "met");
+    }
 }
 
 #[test]

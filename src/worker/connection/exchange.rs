@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use bytes::{Buf, Bytes};
 
 use crate::app::{Body, Request, Sent};
-use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, error_response};
+use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, RequestBodyLength, error_response};
 
 use super::super::calls::Call;
 use super::super::context::Context;
@@ -126,11 +126,13 @@ impl Connection {
     }
 
     /// Writes a whole response as far as the socket takes it, past the output queue, which is empty; whether it took all.
-    /// What it did not take is left. A broken socket is found on the next attempt.
+    /// What it did not take is left. A broken socket is found on the next attempt. With `is_last` this direction is shut
+    /// next, or closed.
     fn write_alone(
         &mut self,
         gathered: &mut Vec<u8>,
         large: &mut Option<Bytes>,
+        is_last: bool,
         context: &mut Context,
     ) -> bool {
         if gathered.is_empty() && large.is_none() {
@@ -138,6 +140,7 @@ impl Connection {
         }
         let length = gathered.len() + large.as_ref().map_or(0, Bytes::len);
         let written = match &*large {
+            None if is_last => self.socket.send_last(gathered),
             None => self.socket.send(gathered),
             Some(large) => self.socket.send_vectored(&[IoSlice::new(gathered), IoSlice::new(large)]),
         };
@@ -170,7 +173,7 @@ impl Connection {
         }
         running.begun = true;
         context.tick();
-        if self.output.is_empty() && self.writable && self.write_alone(gathered, large, context) {
+        if self.output.is_empty() && self.writable && self.write_alone(gathered, large, false, context) {
             gathered.clear();
             *large = None;
             return Sent::Ready;
@@ -200,7 +203,7 @@ impl Connection {
         if holds {
             context.held.push(self.token, rest.gathered, context.now);
         }
-        if holds || alone && self.write_alone(rest.gathered, rest.large, context) {
+        if holds || alone && self.write_alone(rest.gathered, rest.large, !rest.keep_alive, context) {
             return match self.complete(&rest.over(&link.request), rest.keep_alive, context) {
                 Step::Close => Fate::Close,
                 Step::Again => self.drive(context),
@@ -364,8 +367,15 @@ impl Connection {
             return self.give_way(context);
         }
         // When the client asked for the close, nothing of it is on its way, unless it says more than it should.
-        let client_closes = !over.request.head.keep_alive() && running.arriving.is_none();
-        self.phase = Phase::Farewell { linger: !client_closes || self.readable || !self.input.is_empty() };
+        let head = &over.request.head;
+        let client_closes = !head.keep_alive() && running.arriving.is_none();
+        let linger = !client_closes || self.readable || !self.input.is_empty();
+        if !linger && head.body_length() != RequestBodyLength::None {
+            // Some clients send a line more after a body (RFC 9112 §2.2). A close while that is unread would take back
+            // what the socket has not sent.
+            self.socket.shutdown_write();
+        }
+        self.phase = Phase::Farewell { linger };
         Step::Again
     }
 

@@ -1,5 +1,6 @@
 //! Whose turn it is: connections beside one that never pauses, and requests that wait for a thread.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::application::{LARGE, PAGE};
@@ -106,6 +107,21 @@ fn a_client_that_resets_in_mid_response_harms_nobody() {
     }
 }
 
+#[test]
+fn the_last_of_a_connection_comes_with_its_end() {
+    let worker = start(|_| {});
+    for _ in 0..50 {
+        let mut stream = worker.connect();
+        write!(stream, "GET / HTTP/1.1\r\n{CLOSE}").unwrap();
+        stream.peek(&mut [0]).unwrap();
+        // With the first byte the end is there too.
+        stream.set_nonblocking(true).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("hello"), "{answer}");
+    }
+}
+
 fn client_with_little_room(worker: &Running) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(2048).unwrap();
@@ -120,7 +136,7 @@ fn short_answers_that_go_out_together_are_whole_whoever_reads_them() {
     const ROUNDS: usize = 30;
     let worker = start(|_| {});
     // Little room for what nobody reads, at both ends; connections inherit it.
-    socket2::SockRef::from(&std::os::fd::AsFd::as_fd(&worker.listener)).set_send_buffer_size(4096).unwrap();
+    socket2::SockRef::from(&worker.listener.as_fd()).set_send_buffer_size(4096).unwrap();
     let mut first = worker.connect();
     // Every other one reads nothing until the end.
     let mut clients: Vec<_> = (0..12).map(|_| client_with_little_room(&worker)).collect();
