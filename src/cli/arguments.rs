@@ -132,7 +132,7 @@ pub(super) fn command() -> Command {
              written with its callable, as check:application."
         ))
         .disable_help_subcommand(true);
-    with_settings(root).subcommand(with_settings(check)).subcommand(ctl::command()).subcommand(defaults)
+    with_settings(root).subcommand(check.defer(with_settings)).subcommand(ctl::command()).subcommand(defaults)
 }
 
 fn with_settings(command: Command) -> Command {

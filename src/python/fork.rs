@@ -23,7 +23,8 @@ pub(super) fn fork(_py: Python<'_>, fork: &mut dyn FnMut() -> io::Result<Fork>) 
     forked
 }
 
-/// Flushes the standard streams, so that no child writes what is in them again. Collects what is garbage; what is left is never looked at by the collector again, which would write to its memory.
+/// Flushes the standard streams, so that no child writes what is in them again. Collects what is garbage; what is left is
+/// never looked at by the collector again, which would write to its memory.
 pub(super) fn freeze(py: Python<'_>) -> PyResult<()> {
     let sys = py.import(intern!(py, "sys"))?;
     for name in [intern!(py, "stdout"), intern!(py, "stderr")] {
@@ -33,9 +34,19 @@ pub(super) fn freeze(py: Python<'_>) -> PyResult<()> {
         }
     }
     let gc = py.import(intern!(py, "gc"))?;
-    gc.call_method0(intern!(py, "collect"))?;
+    if may_have_garbage(&gc)? {
+        gc.call_method0(intern!(py, "collect"))?;
+    }
     gc.call_method0(intern!(py, "freeze"))?;
     Ok(())
+}
+
+/// Whether more was made than the collector has looked through as it was made: it has come to its second generation. A
+/// collection of a small application's few thousand objects finds nothing, and every start waits for it.
+fn may_have_garbage(gc: &Bound<'_, PyModule>) -> PyResult<bool> {
+    let generations = gc.call_method0(intern!(gc.py(), "get_stats"))?;
+    let second = generations.get_item(1)?.get_item(intern!(gc.py(), "collections"))?;
+    Ok(second.extract::<u64>()? > 0)
 }
 
 /// `threading.enumerate()`: kernel ids and names.

@@ -21,7 +21,19 @@ const PROGRAM: &str = "RWSGI_TEST_PROGRAM";
 const DIRECTORY: &str = "RWSGI_TEST_DIRECTORY";
 
 const SOURCE: &str = r#"
-import multiprocessing, os, threading
+import gc, multiprocessing, os, threading, weakref
+class Node:
+    pass
+# Has become old before it became garbage: only a full collection finds it.
+node = Node()
+node.itself = node
+garbage = weakref.ref(node)
+gc.collect()
+del node
+# A small import is not collected, this one is.
+many = [[] for _ in range(20000)]
+def is_frozen():
+    return f"{gc.get_freeze_count() > len(many)}, without garbage {garbage() is None}"
 at_fork = []
 os.register_at_fork(
     before=lambda: at_fork.append("before"),
@@ -117,6 +129,7 @@ fn fork_and_settle(mut application: Box<dyn Application>, settings: &Settings, c
     let mut fork = || fork_orphan(&mut |_| Ok(()));
     become_subreaper().unwrap();
     application.freeze();
+    println!("\n>frozen {}", call("is_frozen"));
     match application.fork(&mut fork).unwrap() {
         Fork::Child => {
             println!("\n>in the child {}", at_fork());
@@ -188,6 +201,7 @@ fn a_forked_worker_settles() {
     assert_eq!(
         run("fork"),
         [
+            "frozen True, without garbage True",
             "in the child ['before', 'child']",
             "crashed true",
             "own crash log true",
