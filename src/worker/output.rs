@@ -76,6 +76,13 @@ impl Output {
         }
     }
 
+    /// Puts a segment in front of all others; an empty one is dropped.
+    pub(super) fn push_front(&mut self, segment: Segment) {
+        if segment.len() > 0 {
+            self.segments.push_front(segment);
+        }
+    }
+
     /// Writes until the queue is empty, the socket takes no more, or it is the turn of other connections (then the socket
     /// is still writable, and no event will tell).
     pub(super) fn write(&mut self, socket: &Socket) -> io::Result<Progress> {

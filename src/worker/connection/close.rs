@@ -49,6 +49,7 @@ impl Connection {
 
     /// Writes what is left, then closes or lingers.
     pub(super) fn farewell(&mut self, linger: bool, context: &mut Context) -> Step {
+        self.recall(context);
         if self.flush(context).is_none() {
             return Step::Close;
         }

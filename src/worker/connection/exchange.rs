@@ -173,6 +173,7 @@ impl Connection {
         }
         running.begun = true;
         context.tick();
+        self.recall(context);
         if self.output.is_empty() && self.writable && self.write_alone(gathered, large, false, context) {
             gathered.clear();
             *large = None;
@@ -197,12 +198,14 @@ impl Connection {
         if !Arc::ptr_eq(&running.link, link) {
             return Fate::Keep;
         }
-        let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
-        // Nothing else can happen on the connection before the answer is out.
-        let holds = alone && may_hold && self.is_quiet(rest, context);
+        let holds = self.may_wait(rest, may_hold, context);
         if holds {
+            self.holds = true;
             context.held.push(self.token, rest.gathered, context.now);
+        } else {
+            self.recall(context);
         }
+        let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
         if holds || alone && self.write_alone(rest.gathered, rest.large, !rest.keep_alive, context) {
             return match self.complete(&rest.over(&link.request), rest.keep_alive, context) {
                 Step::Close => Fate::Close,
@@ -233,19 +236,36 @@ impl Connection {
         self.drive(context)
     }
 
-    /// Whether the response is short, and the last thing to do until the client sends more. Before a `close()` of the
-    /// application, which may take its time, nothing is held back.
-    fn is_quiet(&self, rest: &Rest<'_>, context: &Context) -> bool {
+    /// Whether an answer is to wait for others: a short one that has nothing to do before the client sends more, or that is
+    /// followed by another to the same client. Before a `close()` of the application, which may take its time, nothing is
+    /// held back.
+    fn may_wait(&self, rest: &Rest<'_>, may_hold: bool, context: &Context) -> bool {
+        let is_next = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
         let stays = rest.is_last && rest.keep_alive && !context.settings.http.keep_alive.is_zero();
-        let has_read_all = self.input.is_empty() && !self.readable && self.watched;
         let is_short = rest.large.is_none() && !rest.gathered.is_empty() && Held::takes(rest.gathered);
-        stays && has_read_all && is_short && context.draining_since.is_none()
+        let is_followed = !self.input.is_empty() || (!self.readable && (may_hold || self.holds));
+        // What is held for one client is in one piece.
+        let fits = !self.holds || context.held.ends_with(self.token);
+        is_next
+            && stays
+            && is_short
+            && is_followed
+            && fits
+            && self.watched
+            && context.draining_since.is_none()
+    }
+
+    /// Puts what is held back in front of the output.
+    pub(super) fn recall(&mut self, context: &mut Context) {
+        if std::mem::take(&mut self.holds) {
+            self.output.push_front(Segment::Memory(context.held.recall(self.token)));
+        }
     }
 
     /// Writes an answer that was held back.
     pub(in crate::worker) fn send_held(&mut self, answer: &[u8], context: &mut Context) -> Fate {
-        let r = self.socket.send(answer);
-        let sent = match r {
+        self.holds = false;
+        let sent = match self.socket.send(answer) {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return Fate::Close,
@@ -254,10 +274,9 @@ impl Connection {
         if sent == answer.len() {
             return Fate::Keep;
         }
-
         self.writable = false;
         self.write_progress_at = context.now;
-        self.output.push(Segment::Memory(Bytes::copy_from_slice(&answer[sent..])));
+        self.output.push_front(Segment::Memory(Bytes::copy_from_slice(&answer[sent..])));
         Fate::Keep
     }
 
@@ -394,6 +413,10 @@ impl Connection {
     /// The connection is gone, maybe in the middle of an exchange. That one is recorded all the same: a client may close
     /// when it has the last byte, before the reactor has heard that it was the last.
     pub(in crate::worker) fn abandon(mut self, context: &mut Context) {
+        if self.holds {
+            self.recall(context);
+            self.flush(context);
+        }
         let Phase::Exchange(running) = &mut self.phase else { return };
         let link = &running.link;
         link.mark_gone();

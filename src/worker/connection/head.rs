@@ -86,6 +86,10 @@ impl Connection {
                 Step::Again
             }
             Read::Nothing => Step::Wait,
+            Read::End if self.holds => {
+                self.phase = Phase::Farewell { linger: false };
+                Step::Again
+            }
             Read::End | Read::Broken => Step::Close,
         }
     }

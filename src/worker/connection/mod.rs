@@ -160,6 +160,8 @@ pub(super) struct Connection {
     pub(super) armed: Option<Instant>,
     /// Whether the poll tells of it. One that is answered and closed within a turn never needs to be.
     watched: bool,
+    /// An answer is held back ([`super::held::Held`]): nothing else may be written before it.
+    holds: bool,
     /// The scheme that the application is to see whatever the rules of trust say.
     scheme: Option<Scheme>,
 }
@@ -191,6 +193,7 @@ impl Connection {
             write_progress_at: context.now,
             armed: None,
             watched: false,
+            holds: false,
             scheme: None,
         }
     }
@@ -324,6 +327,7 @@ impl Connection {
         if self.output.is_empty() || !self.writable {
             return Some(0);
         }
+        self.recall(context);
         match self.output.write(&self.socket) {
             Ok(progress) => {
                 self.writable = progress.writable;

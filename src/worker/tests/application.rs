@@ -241,6 +241,11 @@ impl Attached for Thread<'_> {
                 }
                 exchange.finish();
             }
+            "/whole" => {
+                exchange.start(head, Some(5));
+                exchange.send(Block::Borrowed(b"whole"), false);
+                exchange.finish();
+            }
             "/page" => {
                 exchange.start(head, Some(PAGE.len() as u64));
                 exchange.send(Block::Borrowed(&PAGE), true);

@@ -3,12 +3,14 @@
 mod application;
 mod lifecycle;
 mod messages;
+mod pipelining;
 mod sizes;
 mod timeouts;
 mod turns;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -51,7 +53,7 @@ fn boot(change: impl FnOnce(&mut Settings)) -> Running {
     let (master, channel) = Channel::pair().unwrap();
     let listeners = vec![listener.duplicate().unwrap()];
     let scoreboard = Scoreboard::create(settings.workers.threads).unwrap();
-    let seen = std::os::fd::AsFd::as_fd(&scoreboard).try_clone_to_owned().unwrap();
+    let seen = scoreboard.as_fd().try_clone_to_owned().unwrap();
     let seen = Scoreboard::open(seen, settings.workers.threads).unwrap();
     let roster = Arc::new(Roster::create().unwrap());
     let seat = Seat { generation: 1, slot: 0, settings, listeners, channel, scoreboard, roster };
@@ -106,6 +108,21 @@ impl Running {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream
+    }
+
+    /// From now on there is little room for what a client does not read; connections inherit it.
+    fn leave_little_room(&self) {
+        socket2::SockRef::from(&self.listener.as_fd()).set_send_buffer_size(4096).unwrap();
+    }
+
+    /// The client's side of that.
+    fn connect_with_little_room(&self) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        // A request does not wait until the last one is acknowledged.
+        socket.set_tcp_nodelay(true).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        socket.into()
     }
 
     /// Sends bytes on a connection of its own, and reads until the server closes it.

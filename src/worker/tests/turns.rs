@@ -1,6 +1,5 @@
 //! Whose turn it is: connections beside one that never pauses, and requests that wait for a thread.
 
-use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::application::{LARGE, PAGE};
@@ -122,24 +121,14 @@ fn the_last_of_a_connection_comes_with_its_end() {
     }
 }
 
-fn client_with_little_room(worker: &Running) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(2048).unwrap();
-    // A request does not wait until the last one is acknowledged.
-    socket.set_tcp_nodelay(true).unwrap();
-    socket.connect(&worker.address.into()).unwrap();
-    socket.into()
-}
-
 #[test]
 fn short_answers_that_go_out_together_are_whole_whoever_reads_them() {
     const ROUNDS: usize = 30;
     let worker = start(|_| {});
-    // Little room for what nobody reads, at both ends; connections inherit it.
-    socket2::SockRef::from(&worker.listener.as_fd()).set_send_buffer_size(4096).unwrap();
+    worker.leave_little_room();
     let mut first = worker.connect();
     // Every other one reads nothing until the end.
-    let mut clients: Vec<_> = (0..12).map(|_| client_with_little_room(&worker)).collect();
+    let mut clients: Vec<_> = (0..12).map(|_| worker.connect_with_little_room()).collect();
     let answered = |mut stream: &TcpStream, end: &[u8]| {
         let mut answer = Vec::new();
         while !answer.ends_with(end) {
