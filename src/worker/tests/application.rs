@@ -135,9 +135,7 @@ impl RustOverseer {
             "/stuck" => {
                 self.begun.open();
                 self.released.pass();
-                exchange.start(head, Some(4));
-                exchange.send(Block::Borrowed(b"late"), true);
-                exchange.finish();
+                answer(b"late", head, exchange);
             }
             "/holds-the-lock" => {
                 let _held = self.lock.lock().unwrap();
@@ -172,9 +170,7 @@ impl RustOverseer {
                 let deadline = exchange.deadline().unwrap() + Duration::from_secs(60);
                 *self.deadline.lock().unwrap() = Some(deadline);
                 self.released.pass();
-                exchange.start(head, Some(5));
-                exchange.send(Block::Borrowed(b"moved"), true);
-                exchange.finish();
+                answer(b"moved", head, exchange);
             }
         }
     }
@@ -219,9 +215,7 @@ impl Attached for Thread<'_> {
         match path.as_str() {
             "/echo" => {
                 let body = read_all(exchange.take_body());
-                exchange.start(head, Some(body.len() as u64));
-                exchange.send(Block::Borrowed(&body), true);
-                exchange.finish();
+                answer(&body, head, exchange);
             }
             "/hold-shared" => self.hold_and_answer(head, exchange),
             "/whole-hold" => self.answer_and_hold(Bytes::from_static(b"whole"), head, exchange),
@@ -246,23 +240,15 @@ impl Attached for Thread<'_> {
                 exchange.send(Block::Borrowed(b"whole"), false);
                 exchange.finish();
             }
-            "/page" => {
-                exchange.start(head, Some(PAGE.len() as u64));
-                exchange.send(Block::Borrowed(&PAGE), true);
-                exchange.finish();
-            }
+            "/page" => answer(&PAGE, head, exchange),
             "/barrier" => {
                 self.0.barrier.wait();
-                exchange.start(head, Some(2));
-                exchange.send(Block::Borrowed(b"ok"), true);
-                exchange.finish();
+                answer(b"ok", head, exchange);
             }
             "/hold" => {
                 self.0.hold.wait();
                 self.0.hold.wait();
-                exchange.start(head, Some(4));
-                exchange.send(Block::Borrowed(b"held"), true);
-                exchange.finish();
+                answer(b"held", head, exchange);
             }
             "/stuck"
             | "/holds-the-lock"
@@ -289,11 +275,7 @@ impl Attached for Thread<'_> {
                 exchange.abort();
                 return AfterCall::Exit;
             }
-            _ => {
-                exchange.start(head, Some(5));
-                exchange.send(Block::Borrowed(b"hello"), true);
-                exchange.finish();
-            }
+            _ => answer(b"hello", head, exchange),
         }
         AfterCall::Continue
     }
@@ -302,6 +284,13 @@ impl Attached for Thread<'_> {
         wait();
         drop(self.0.overseer.lock.lock().unwrap());
     }
+}
+
+/// One block, and nothing to do after it.
+fn answer(block: &[u8], head: ResponseHead, exchange: &mut dyn Exchange) {
+    exchange.start(head, Some(block.len() as u64));
+    exchange.send(Block::Borrowed(block), true);
+    exchange.finish();
 }
 
 fn read_all(body: Body) -> Vec<u8> {
