@@ -66,7 +66,11 @@ const FORMATS: &[(&str, Reference)] = &[
 /// # Errors
 /// Help, version, or a usage error: to be printed, with its exit code.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Every start waits for this: what is said of the settings is made for those alone who will read it.
+    let matches = command_with(|command| with_settings_as(command, silent_argument))
+        .try_get_matches_from(&arguments)
+        .or_else(|_| command().try_get_matches_from(&arguments))?;
     match matches.subcommand() {
         Some(("defaults", inner)) => {
             let wanted = inner.get_one::<String>(FORMAT);
@@ -103,6 +107,10 @@ impl Chosen {
 
 /// The definition of the command line.
 pub(super) fn command() -> Command {
+    command_with(with_settings)
+}
+
+fn command_with(settings: fn(Command) -> Command) -> Command {
     let check =
         Command::new("check")
             .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
@@ -132,10 +140,14 @@ pub(super) fn command() -> Command {
              written with its callable, as check:application."
         ))
         .disable_help_subcommand(true);
-    with_settings(root).subcommand(check.defer(with_settings)).subcommand(ctl::command()).subcommand(defaults)
+    settings(root).subcommand(check.defer(with_settings)).subcommand(ctl::command()).subcommand(defaults)
 }
 
 fn with_settings(command: Command) -> Command {
+    with_settings_as(command, argument)
+}
+
+fn with_settings_as(command: Command, argument: fn(&'static Setting) -> Arg) -> Command {
     let file = Arg::new(FILE)
         .short('c')
         .long(FILE)
@@ -146,7 +158,12 @@ fn with_settings(command: Command) -> Command {
 }
 
 fn argument(setting: &'static Setting) -> Arg {
-    let argument = Arg::new(setting.name()).help(short_help(setting)).long_help(long_help(setting));
+    silent_argument(setting).help(short_help(setting)).long_help(long_help(setting))
+}
+
+/// Without what is said of it.
+fn silent_argument(setting: &'static Setting) -> Arg {
+    let argument = Arg::new(setting.name());
     let Some(flag) = setting.flag else {
         return argument.value_name("MODULE[:CALLABLE]");
     };

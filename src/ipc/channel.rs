@@ -141,12 +141,22 @@ impl Channel {
     }
 
     fn receive<T>(&self, decode: fn(&[u8]) -> io::Result<T>) -> io::Result<Option<T>> {
-        let mut packet = vec![0; PACKET_BYTES_MAX];
+        // Most packets are a few bytes: a buffer for the longest would cost every process its pages. With MSG_TRUNC the
+        // packet's real length is returned, so that one that is too long shows.
+        let Some(length) = self.receive_with(&mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)? else {
+            return Ok(None);
+        };
+        let mut packet = vec![0; length.min(PACKET_BYTES_MAX)];
+        let Some(length) = self.receive_with(&mut packet, MsgFlags::MSG_TRUNC)? else { return Ok(None) };
+        decode(packet.get(..length).unwrap_or_default()).map(Some)
+    }
+
+    /// `None` when the other end is closed.
+    fn receive_with(&self, packet: &mut [u8], flags: MsgFlags) -> io::Result<Option<usize>> {
         loop {
-            // With MSG_TRUNC the packet's real length is returned, so that one that was cut shows.
-            return match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::MSG_TRUNC) {
+            return match recv(self.socket.as_raw_fd(), packet, flags) {
                 Ok(0) | Err(Errno::ECONNRESET) => Ok(None),
-                Ok(length) => decode(packet.get(..length).unwrap_or_default()).map(Some),
+                Ok(length) => Ok(Some(length)),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => Err(errno.into()),
             };
