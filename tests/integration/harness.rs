@@ -331,6 +331,10 @@ impl Drop for Program {
             kill(Pid::from_raw(self.pid), Signal::SIGTERM).ok();
             stopped = self.ends_within(PATIENCE);
         }
+        if self.status.is_some_and(|status| status.signal().is_some()) {
+            // Its processes are killed when it is, which takes a moment.
+            self.log.wait_closed(PATIENCE);
+        }
         let survivors = process::group(self.group);
         if !survivors.is_empty() {
             // They may have ended in this very moment.
