@@ -68,7 +68,7 @@ const FORMATS: &[(&str, Reference)] = &[
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Every start waits for this: what is said of the settings is made for those alone who will read it.
-    let matches = command_with(|command| with_settings_as(command, silent_argument))
+    let matches = command_with(with_silent_settings, |check| check.defer(with_silent_settings))
         .try_get_matches_from(&arguments)
         .or_else(|_| command().try_get_matches_from(&arguments))?;
     match matches.subcommand() {
@@ -107,10 +107,13 @@ impl Chosen {
 
 /// The definition of the command line.
 pub(super) fn command() -> Command {
-    command_with(with_settings)
+    command_with(with_settings, with_settings)
 }
 
-fn command_with(settings: fn(Command) -> Command) -> Command {
+fn command_with(
+    for_running: impl FnOnce(Command) -> Command,
+    for_checking: impl FnOnce(Command) -> Command,
+) -> Command {
     let check =
         Command::new("check")
             .about("Parse, resolve, import the application, and report everything that is wrong; exit 0 or 2")
@@ -140,11 +143,15 @@ fn command_with(settings: fn(Command) -> Command) -> Command {
              written with its callable, as check:application."
         ))
         .disable_help_subcommand(true);
-    settings(root).subcommand(check.defer(with_settings)).subcommand(ctl::command()).subcommand(defaults)
+    for_running(root).subcommand(for_checking(check)).subcommand(ctl::command()).subcommand(defaults)
 }
 
 fn with_settings(command: Command) -> Command {
     with_settings_as(command, argument)
+}
+
+fn with_silent_settings(command: Command) -> Command {
+    with_settings_as(command, silent_argument)
 }
 
 fn with_settings_as(command: Command, argument: fn(&'static Setting) -> Arg) -> Command {
