@@ -182,6 +182,8 @@ impl Connection {
         self.write_progress_at = context.now;
         self.output.push(Segment::Memory(Bytes::from(std::mem::take(gathered))));
         large.take().into_iter().for_each(|large| self.output.push(Segment::Memory(large)));
+        // A broken socket is found on the next attempt.
+        self.flush(context);
         Sent::Ready
     }
 
