@@ -16,6 +16,7 @@ mod close;
 mod deadline;
 mod exchange;
 mod head;
+mod holding;
 
 use std::io;
 use std::sync::Arc;

@@ -153,6 +153,17 @@ impl Drop for Running {
 
 const CLOSE: &str = "Host: a\r\nConnection: close\r\n\r\n";
 
+/// Reads byte by byte, and nothing behind what is enough.
+fn read_until(stream: &mut TcpStream, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !is_enough(&bytes) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    bytes
+}
+
 fn count(text: &str, part: &str) -> usize {
     text.matches(part).count()
 }

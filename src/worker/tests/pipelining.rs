@@ -73,12 +73,7 @@ fn a_client_that_waits_to_continue_has_the_answers_before() {
         let fields = format!("Expect: 100-continue\r\nContent-Length: 2\r\n{CLOSE}");
         stream.write_all(format!("{}POST /echo HTTP/1.1\r\n{fields}", QUICK.repeat(3)).as_bytes()).unwrap();
         let mut sends = stream.try_clone().unwrap();
-        let mut told = Vec::new();
-        while !told.ends_with(b"HTTP/1.1 100 Continue\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            told.push(byte[0]);
-        }
+        let told = read_until(&mut stream, |told| told.ends_with(b"HTTP/1.1 100 Continue\r\n\r\n"));
         assert_eq!(count(&String::from_utf8(told).unwrap(), "\r\n\r\nhello"), 3);
         sends.write_all(b"hi").unwrap();
         let mut answer = String::new();
@@ -93,12 +88,7 @@ fn an_answer_does_not_wait_for_a_request_behind_it_that_is_stuck() {
     for _ in 0..10 {
         let mut stream = warm(&worker);
         stream.write_all(format!("{}GET /hold HTTP/1.1\r\n{CLOSE}", QUICK.repeat(3)).as_bytes()).unwrap();
-        let mut told = Vec::new();
-        while count(&String::from_utf8_lossy(&told), "\r\n\r\nhello") < 3 {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            told.push(byte[0]);
-        }
+        read_until(&mut stream, |told| count(&String::from_utf8_lossy(told), "\r\n\r\nhello") == 3);
         worker.hold.wait();
         worker.hold.wait();
         let mut answer = String::new();
@@ -116,12 +106,7 @@ fn answers_to_a_client_with_little_room_are_whole_and_in_order() {
         let mut stream = worker.connect_with_little_room();
         for _ in 0..8 {
             stream.write_all(page.as_bytes()).unwrap();
-            let mut answer = Vec::new();
-            while !answer.ends_with(&PAGE) {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                answer.push(byte[0]);
-            }
+            read_until(&mut stream, |answer| answer.ends_with(&PAGE));
         }
         stream.write_all(format!("{QUICK}{page}").repeat(pairs).as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();

@@ -70,12 +70,7 @@ fn a_response_that_is_whole_goes_out_before_its_call_ends() {
     for _ in 0..20 {
         for (path, length) in [("/whole-hold", 5), ("/whole-large-hold", LARGE.len())] {
             write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
+            read_until(&mut stream, |head| head.ends_with(b"\r\n\r\n"));
             let mut body = vec![0; length];
             stream.read_exact(&mut body).unwrap();
             assert!(body == LARGE[..length] || body == b"whole");
