@@ -251,24 +251,33 @@ impl WorkerExchange {
         self.large = None;
     }
 
-    /// Whether all of the response is gathered.
-    fn is_whole(&self) -> bool {
-        let is_complete = matches!(&self.progress, Progress::Started(framer) if framer.is_complete());
-        is_complete && !self.handed_over && self.segments.is_empty() && !self.gathered.is_empty()
+    /// If all of the response is gathered, whether the connection can take another request after it.
+    fn is_whole(&self) -> Option<bool> {
+        let Progress::Started(framer) = &self.progress else { return None };
+        let is_whole = framer.is_complete()
+            && !self.handed_over
+            && self.segments.is_empty()
+            && !self.gathered.is_empty();
+        is_whole.then(|| !framer.closes())
     }
 
-    /// Has what was gathered transmitted, at once where that is the whole response: `close()` may take its time. Other
-    /// output is held back until there is more of it while the reactor is in the berth: the standby transmits at its next
-    /// look what is held back then (PEP 3333, "Buffering and Streaming": another thread guarantees it).
+    /// Has what was gathered transmitted. Where that is the whole response it does not wait for the application's `close()`,
+    /// which may take its time. Other output is held back until there is more of it while the reactor is in the berth: the
+    /// standby transmits at its next look what is held back then (PEP 3333, "Buffering and Streaming": another thread
+    /// guarantees it).
     fn hand_over(&mut self) -> Sent {
         if at_fork::is_copy() {
             return Sent::Gone;
         }
         if let Way::Berth { thread } = self.way
-            && self.is_whole()
+            && let Some(keep_alive) = self.is_whole()
         {
             let (link, gathered, large) = (&self.link, &mut self.gathered, &mut self.large);
-            match self.shared.berth.with(thread, |reactor| reactor.transmit(link, gathered, large)) {
+            match self
+                .shared
+                .berth
+                .with(thread, |reactor| reactor.transmit(link, gathered, large, keep_alive))
+            {
                 Some(sent) => {
                     self.handed_over = true;
                     return sent;

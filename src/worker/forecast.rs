@@ -11,9 +11,6 @@ use crate::http::RequestHead;
 /// costs.
 pub(super) const SLOW: Duration = Duration::from_micros(400);
 
-/// A call that takes less holds nobody up who waits for it.
-const QUICK: Duration = Duration::from_micros(50);
-
 /// Kinds that are kept. Each is one word, so the table is a page.
 const KINDS: u32 = 512;
 
@@ -64,14 +61,13 @@ impl Forecast {
 
     /// Whether requests of this kind take long.
     pub(super) fn is_slow(&self, kind: Kind) -> bool {
-        let average = self.averages[(kind.0 % KINDS) as usize];
-        average.kind == kind.0 && u128::from(average.micros) >= SLOW.as_micros()
+        self.expected(kind).is_some_and(|expected| expected >= SLOW)
     }
 
-    /// Whether requests of this kind are known to take next to no time.
-    pub(super) fn is_quick(&self, kind: Kind) -> bool {
+    /// How long requests of this kind take; `None` when that is not known.
+    pub(super) fn expected(&self, kind: Kind) -> Option<Duration> {
         let average = self.averages[(kind.0 % KINDS) as usize];
-        average.kind == kind.0 && u128::from(average.micros) < QUICK.as_micros()
+        (average.kind == kind.0).then(|| Duration::from_micros(average.micros.into()))
     }
 
     /// A request of this kind took so long.
@@ -100,16 +96,17 @@ mod tests {
     fn what_was_slow_is_expected_to_be_slow_until_it_is_quick_again() {
         let mut forecast = Forecast::new();
         let (kind, other) = (Kind(7), Kind(7 + KINDS));
-        assert!(!forecast.is_slow(kind) && !forecast.is_quick(kind));
+        assert!(!forecast.is_slow(kind) && forecast.expected(kind).is_none());
         forecast.learn(kind, LONG);
+        assert_eq!(forecast.expected(kind), Some(LONG));
         assert!(forecast.is_slow(kind) && !forecast.is_slow(other));
         for _ in 0..40 {
             forecast.learn(kind, FAST);
         }
-        assert!(!forecast.is_slow(kind) && forecast.is_quick(kind));
+        assert!(!forecast.is_slow(kind) && forecast.expected(kind) < Some(2 * FAST));
         // One that is slow now and then does not make the others slow.
         forecast.learn(kind, Duration::from_millis(1));
-        assert!(!forecast.is_slow(kind) && !forecast.is_quick(kind));
+        assert!(!forecast.is_slow(kind) && forecast.expected(kind) > Some(10 * FAST));
         // Two kinds in one place: the last one counts.
         forecast.learn(other, LONG);
         assert!(!forecast.is_slow(kind) && forecast.is_slow(other));

@@ -2,8 +2,9 @@
 //! once. The first of them wakes a client that sleeps, and the others find it awake; and the kernel's way out stays in the
 //! caches meanwhile. Those to a client that pipelines go out in one write.
 //!
-//! Held back is only what is followed by something just as quick, and not for long: see [`Held::is_due`] and
-//! [`super::forecast::Forecast::is_quick`].
+//! Each of them waits for the calls in between, and whoever is behind them in the turn has to wait less:
+//! [`Held::may_wait`] weighs one against the other. No clock of ours ends the wait: the calls that were expected to be short are,
+//! or the reactor is taken over, which sends what is held back.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,26 @@ use mio::Token;
 
 /// Most clients whose answers are held back, the longest of an answer, and the most of all, in bytes.
 const CLIENTS_MAX: usize = 16;
-const ANSWER_BYTES_MAX: usize = 2048;
-const BYTES_MAX: usize = CLIENTS_MAX * ANSWER_BYTES_MAX;
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+const BYTES_MAX: usize = 64 * 1024;
 
-/// How long the first of them may have waited when another request is begun.
-const WAIT_MAX: Duration = Duration::from_micros(100);
+/// A call that takes less keeps nobody waiting who waits for it, for so long in all.
+const QUICK: Duration = Duration::from_micros(50);
+const QUICK_WAIT_MAX: Duration = Duration::from_micros(100);
+
+/// For longer calls: how many clients must be behind for each answer that waits, so that none waits for more than a part of what
+/// the last of them does, and how long the first may wait.
+const BEHIND_MIN: usize = 8;
+const WAIT_MAX: Duration = Duration::from_millis(2);
+
+/// What is between an answer and the next time that it could be sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prospect {
+    /// How long a call takes; `None` when that is not known.
+    pub(super) call: Option<Duration>,
+    /// How many clients are behind it in this turn, as far as is known.
+    pub(super) behind: usize,
+}
 
 /// The answers that are held back, in order.
 #[derive(Debug, Default)]
@@ -28,9 +44,9 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Whether an answer is short enough.
-    pub(super) fn takes(answer: &[u8]) -> bool {
-        answer.len() <= ANSWER_BYTES_MAX
+    /// Whether an answer of so many bytes is short enough.
+    pub(super) fn takes(length: usize) -> bool {
+        length <= ANSWER_BYTES_MAX
     }
 
     /// Holds back an answer, behind those on the same connection.
@@ -67,11 +83,27 @@ impl Held {
         self.answers.is_empty()
     }
 
-    /// Whether no more are to be waited for.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        let waited = self.since.map(|since| now.saturating_duration_since(since));
-        let many = self.answers.len() >= CLIENTS_MAX || self.bytes.len() >= BYTES_MAX;
-        many || waited.is_some_and(|waited| waited >= WAIT_MAX)
+    /// Whether one more may wait with them.
+    pub(super) fn admits(&self, prospect: Prospect, now: Instant) -> bool {
+        prospect.behind > 0 && self.may_wait(self.answers.len() + 1, prospect, now)
+    }
+
+    /// Whether they are to be sent before the call that is next.
+    pub(super) fn is_due(&self, prospect: Prospect, now: Instant) -> bool {
+        !self.may_wait(self.answers.len(), prospect, now)
+    }
+
+    fn may_wait(&self, answers: usize, prospect: Prospect, now: Instant) -> bool {
+        let Prospect { call: Some(call), behind } = prospect else { return false };
+        if self.answers.len() >= CLIENTS_MAX || self.bytes.len() >= BYTES_MAX {
+            return false;
+        }
+        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if call < QUICK {
+            waited < QUICK_WAIT_MAX
+        } else {
+            waited + call <= WAIT_MAX && answers * BEHIND_MIN <= behind
+        }
     }
 
     /// The answers on each connection, in order.
@@ -94,22 +126,46 @@ impl Held {
 mod tests {
     use super::*;
 
+    fn prospect(micros: u64, behind: usize) -> Prospect {
+        Prospect { call: Some(Duration::from_micros(micros)), behind }
+    }
+
     #[test]
     fn they_come_out_as_they_went_in_and_are_due_after_a_while_or_when_there_are_many() {
         let (mut held, now) = (Held::default(), Instant::now());
+        let quick = prospect(5, 1);
         for _ in 0..2 {
+            assert!(held.admits(quick, now) && !held.admits(prospect(5, 0), now));
             held.push(Token(1), b"one", now);
-            held.push(Token(2), b"two", now + WAIT_MAX / 2);
-            assert!(!held.is_due(now + WAIT_MAX / 2) && held.is_due(now + WAIT_MAX));
+            held.push(Token(2), b"two", now + QUICK_WAIT_MAX / 2);
+            assert!(
+                !held.is_due(quick, now + QUICK_WAIT_MAX / 2) && held.is_due(quick, now + QUICK_WAIT_MAX)
+            );
             assert_eq!(held.iter().collect::<Vec<_>>(), [(Token(1), &b"one"[..]), (Token(2), b"two")]);
             for number in 2..CLIENTS_MAX {
-                assert!(!held.is_due(now));
+                assert!(!held.is_due(quick, now));
                 held.push(Token(number + 1), b"", now);
             }
-            assert!(held.is_due(now));
+            assert!(held.is_due(quick, now));
             held.clear();
-            assert!(held.is_empty() && !held.is_due(now + WAIT_MAX));
+            assert!(held.is_empty() && !held.is_due(quick, now + WAIT_MAX));
         }
+    }
+
+    #[test]
+    fn they_wait_for_longer_calls_only_where_many_wait_for_longer() {
+        let (mut held, now) = (Held::default(), Instant::now());
+        let unknown = Prospect { call: None, behind: 100 };
+        assert!(!held.admits(unknown, now) && !held.admits(prospect(300, BEHIND_MIN - 1), now));
+        assert!(held.admits(prospect(300, BEHIND_MIN), now) && !held.admits(prospect(2001, 100), now));
+        held.push(Token(1), b"", now);
+        assert!(!held.is_due(prospect(300, BEHIND_MIN), now) && held.is_due(unknown, now));
+        assert!(held.is_due(prospect(300, BEHIND_MIN - 1), now));
+        assert!(
+            !held.admits(prospect(300, BEHIND_MIN), now) && held.admits(prospect(300, 2 * BEHIND_MIN), now)
+        );
+        let later = now + WAIT_MAX - Duration::from_micros(300);
+        assert!(!held.is_due(prospect(300, 100), later) && held.is_due(prospect(301, 100), later));
     }
 
     #[test]
@@ -125,9 +181,10 @@ mod tests {
         );
         assert_eq!(held.recall(Token(1)), "ab");
         assert_eq!(held.iter().collect::<Vec<_>>(), [(Token(2), &b"c"[..]), (Token(3), b"d")]);
-        assert!(held.is_due(now + WAIT_MAX) && !held.is_due(now));
+        let quick = prospect(5, 1);
+        assert!(held.is_due(quick, now + QUICK_WAIT_MAX) && !held.is_due(quick, now));
         assert_eq!(held.recall(Token(1)), "");
         held.push(Token(1), &[b'x'; BYTES_MAX], now);
-        assert!(held.is_due(now));
+        assert!(held.is_due(quick, now));
     }
 }

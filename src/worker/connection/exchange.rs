@@ -164,6 +164,7 @@ impl Connection {
         link: &Arc<Link>,
         gathered: &mut Vec<u8>,
         large: &mut Option<Bytes>,
+        may_hold: bool,
         context: &mut Context,
     ) -> Sent {
         let Phase::Exchange(running) = &mut self.phase else { return Sent::Gone };
@@ -171,7 +172,9 @@ impl Connection {
             return Sent::Gone;
         }
         running.begun = true;
-        context.tick();
+        if may_hold && self.hold(gathered, large, context) {
+            return Sent::Ready;
+        }
         self.recall(context);
         if self.output.is_empty() && self.writable && self.write_alone(gathered, large, false, context) {
             gathered.clear();
@@ -199,11 +202,8 @@ impl Connection {
         if !Arc::ptr_eq(&running.link, link) {
             return Fate::Keep;
         }
-        let holds = self.may_wait(rest, may_hold, context);
-        if holds {
-            self.holds = true;
-            context.held.push(self.token, rest.gathered, context.now);
-        } else {
+        let holds = self.holds_back(rest, may_hold, context);
+        if !holds {
             self.recall(context);
         }
         let alone = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;

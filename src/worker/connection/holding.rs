@@ -12,23 +12,44 @@ use super::super::rest::Rest;
 use super::{Connection, Fate};
 
 impl Connection {
-    /// Whether an answer is to wait for others: a short one that has nothing to do before the client sends more, or that is
-    /// followed by another to the same client. Before a `close()` of the application, which may take its time, nothing is
-    /// held back.
-    pub(super) fn may_wait(&self, rest: &Rest<'_>, may_hold: bool, context: &Context) -> bool {
-        let is_next = rest.segments.is_empty() && !rest.linked && self.output.is_empty() && self.writable;
-        let stays = rest.is_last && rest.keep_alive && !context.settings.http.keep_alive.is_zero();
-        let is_short = rest.large.is_none() && !rest.gathered.is_empty() && Held::takes(rest.gathered);
-        let is_followed = !self.input.is_empty() || (!self.readable && (may_hold || self.holds));
+    /// Whether the answer that ends with `rest` waits for others: it is held back as a whole, or was before the application's
+    /// `close()`. `may_hold`: others of the same turn are worth it.
+    pub(super) fn holds_back(&mut self, rest: &mut Rest<'_>, may_hold: bool, context: &mut Context) -> bool {
+        let stays = rest.keep_alive && !context.settings.http.keep_alive.is_zero();
+        if !stays || !rest.segments.is_empty() || rest.linked {
+            return false;
+        }
+        if rest.gathered.is_empty() && rest.large.is_none() {
+            return self.holds;
+        }
+        // Another to the same client is next, too.
+        let may_hold = may_hold || self.holds || !self.input.is_empty();
+        rest.is_last && may_hold && self.hold(rest.gathered, rest.large, context)
+    }
+
+    /// Holds back what is left of an answer, if it is short and the client has nothing to do but to wait for it.
+    pub(super) fn hold(
+        &mut self,
+        gathered: &mut Vec<u8>,
+        large: &mut Option<Bytes>,
+        context: &mut Context,
+    ) -> bool {
+        let is_next = self.output.is_empty() && self.writable;
+        let is_short = Held::takes(gathered.len() + large.as_ref().map_or(0, Bytes::len));
+        // What has been read of the next request is run next.
+        let waits = !self.readable || !self.input.is_empty();
         // What is held for one client is in one piece.
         let fits = !self.holds || context.held.ends_with(self.token);
-        is_next
-            && stays
-            && is_short
-            && is_followed
-            && fits
-            && self.watched
-            && context.draining_since.is_none()
+        if !(is_next && is_short && waits && fits && self.watched && context.draining_since.is_none()) {
+            return false;
+        }
+        self.holds = true;
+        context.held.push(self.token, gathered, context.now);
+        gathered.clear();
+        if let Some(large) = large.take() {
+            context.held.push(self.token, &large, context.now);
+        }
+        true
     }
 
     /// Puts what is held back in front of the output.

@@ -12,6 +12,7 @@ use crate::app::Sent;
 use super::super::calls::Call;
 use super::super::connection::{Connection, Fate};
 use super::super::exchange::WorkerExchange;
+use super::super::held::Prospect;
 use super::super::link::Link;
 use super::super::record;
 use super::super::rest::Rest;
@@ -23,6 +24,8 @@ pub(super) struct Inline {
     thread: usize,
     link: Arc<Link>,
     began: Instant,
+    /// How long others of its kind took.
+    expected: Option<Duration>,
 }
 
 impl Reactor {
@@ -33,19 +36,22 @@ impl Reactor {
         exchange: &mut WorkerExchange,
         limit: Option<Duration>,
     ) {
-        if self.context.held.is_due(self.context.now) || !self.context.forecast.is_quick(exchange.kind()) {
+        let expected = self.context.forecast.expected(exchange.kind());
+        // Itself, and those behind it.
+        let prospect = Prospect { call: expected, behind: 1 + self.behind() };
+        if self.context.held.is_due(prospect, self.context.now) {
             self.send_held();
         }
         let (link, started) = (Arc::clone(exchange.link()), self.context.time);
         exchange.run_inline(thread, started, limit);
         let head = &link.request.head;
         self.context.scoreboard.begin(thread, head.method(), head.path(), started);
-        self.inline = Some(Inline { thread, link, began: self.context.now });
+        self.inline = Some(Inline { thread, link, began: self.context.now, expected });
     }
 
     /// The app thread is back, and has the reactor again.
     pub(in crate::worker) fn end_inline(&mut self, exchange: Box<WorkerExchange>) {
-        let Some(Inline { thread, link, began }) = self.inline.take() else { return };
+        let Some(Inline { thread, link, began, .. }) = self.inline.take() else { return };
         self.context.scoreboard.end(thread);
         let took = self.context.now.saturating_duration_since(began);
         self.context.forecast.learn(exchange.kind(), took);
@@ -67,7 +73,6 @@ impl Reactor {
 
     /// The standby's look: whether the request that is run has been for as long as `overdue`. Transmits what it has held back.
     pub(in crate::worker) fn look_in(&mut self, overdue: Duration) -> bool {
-        self.send_held();
         let Some(inline) = &self.inline else { return false };
         let (began, holds_output) = (inline.began, inline.link.holds_output());
         let token = inline.link.token();
@@ -79,6 +84,14 @@ impl Reactor {
             self.pump(token);
         }
         false
+    }
+
+    /// Sends the answers that wait for others, unless that on this connection, the latest, waits with them: what wakes a client
+    /// that sleeps had better bring all.
+    fn send_held_with(&mut self, token: Token) {
+        if !self.context.held.ends_with(token) {
+            self.send_held();
+        }
     }
 
     /// Sends the answers that wait for others.
@@ -124,26 +137,40 @@ impl Reactor {
         self.with_connection(token, |connection, _| connection.attend());
     }
 
+    /// Whether what is answered now may wait for what is next: for a call like this one, most likely.
+    fn may_hold(&self) -> bool {
+        let call = self.inline.as_ref().and_then(|inline| inline.expected);
+        self.context.held.admits(Prospect { call, behind: self.behind() }, self.context.now)
+    }
+
+    /// How many requests are behind the one that is run, if whatever else the poll has brought is one.
+    fn behind(&self) -> usize {
+        self.context.ready.len() + self.batch.noticed.len() - self.batch.next
+    }
+
     /// Writes a whole response, whose exchange goes on until the application has closed it.
     pub(in crate::worker) fn transmit(
         &mut self,
         link: &Arc<Link>,
         gathered: &mut Vec<u8>,
         large: &mut Option<Bytes>,
+        keep_alive: bool,
     ) -> Sent {
+        self.context.tick();
+        let may_hold = keep_alive && self.may_hold();
         let mut sent = Sent::Gone;
         self.with_connection(link.token(), |connection, context| {
-            sent = connection.transmit(link, gathered, large, context);
+            sent = connection.transmit(link, gathered, large, may_hold, context);
             Fate::Keep
         });
+        self.send_held_with(link.token());
         sent
     }
 
     /// Writes the last of a response, or all of it.
     pub(in crate::worker) fn answer(&mut self, link: &Arc<Link>, mut rest: Rest<'_>) {
         self.context.tick();
-        // Whatever else the poll has brought is next.
-        let may_hold = self.batch.next < self.batch.noticed.len();
+        let may_hold = self.may_hold();
         let mut there = false;
         self.with_connection(link.token(), |connection, context| {
             there = true;
@@ -152,5 +179,6 @@ impl Reactor {
         if !there && self.context.orphans.remove(&link.token()).is_some() {
             record::exchange_over(&rest.over(&link.request), &mut self.context);
         }
+        self.send_held_with(link.token());
     }
 }

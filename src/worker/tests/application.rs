@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -97,6 +98,11 @@ pub(super) struct RustOverseer {
     pub(super) cue: Mutex<Vec<(TcpStream, String)>>,
     /// `/cue`, `/next` and `/other` as they were called.
     pub(super) order: Mutex<Vec<String>>,
+    /// The client that `/toil` looks at, and whether it was answered by then.
+    pub(super) watched: Mutex<Option<TcpStream>>,
+    pub(super) answered: Mutex<Vec<bool>>,
+    /// What `/whole` waits for when its response is out, as an application does in a `close()`.
+    pub(super) closing: Mutex<()>,
     /// Opened when a path is held up.
     pub(super) begun: Gate,
     /// What `/stuck` waits for; opened by the test, or at its end.
@@ -126,6 +132,13 @@ impl RustOverseer {
             for (mut other, message) in self.cue.lock().unwrap().drain(..) {
                 other.write_all(message.as_bytes()).unwrap();
             }
+        }
+        if path == "/toil"
+            && let Some(watched) = &*self.watched.lock().unwrap()
+        {
+            let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+            let read = socket2::SockRef::from(watched).recv_with_flags(&mut [MaybeUninit::uninit()], flags);
+            self.answered.lock().unwrap().push(read.is_ok());
         }
     }
 
@@ -182,6 +195,9 @@ pub(super) static LARGE: [u8; 8 << 20] = [b'x'; 8 << 20];
 /// A short answer that is not too short.
 pub(super) static PAGE: [u8; 1500] = [b'y'; 1500];
 
+/// How long `/toil` takes: long enough for nobody to wait for it unless many do.
+const TOIL: Duration = Duration::from_micros(80);
+
 struct Thread<'a>(&'a RustApp);
 
 impl Thread<'_> {
@@ -228,17 +244,20 @@ impl Attached for Thread<'_> {
                 }
                 exchange.finish();
             }
-            "/stream" => {
-                exchange.start(head, None);
-                for block in [&b"one"[..], b"two", b"three"] {
-                    exchange.send(Block::Borrowed(block), false);
-                }
-                exchange.finish();
-            }
+            "/stream" => stream(head, exchange),
             "/whole" => {
                 exchange.start(head, Some(5));
                 exchange.send(Block::Borrowed(b"whole"), false);
+                drop(self.0.overseer.closing.lock().unwrap());
                 exchange.finish();
+            }
+            "/toil" => {
+                toil_and_send(head, exchange);
+                exchange.finish();
+            }
+            "/toil-abort" => {
+                toil_and_send(head, exchange);
+                exchange.abort();
             }
             "/page" => answer(&PAGE, head, exchange),
             "/barrier" => {
@@ -284,6 +303,24 @@ impl Attached for Thread<'_> {
         wait();
         drop(self.0.overseer.lock.lock().unwrap());
     }
+}
+
+/// A whole response after some work, with more to do after it.
+fn toil_and_send(head: ResponseHead, exchange: &mut dyn Exchange) {
+    let begun = Instant::now();
+    while begun.elapsed() < TOIL {
+        std::hint::spin_loop();
+    }
+    exchange.start(head, Some(PAGE.len() as u64));
+    exchange.send(Block::Shared(Bytes::from_static(&PAGE)), false);
+}
+
+fn stream(head: ResponseHead, exchange: &mut dyn Exchange) {
+    exchange.start(head, None);
+    for block in [&b"one"[..], b"two", b"three"] {
+        exchange.send(Block::Borrowed(block), false);
+    }
+    exchange.finish();
 }
 
 /// One block, and nothing to do after it.

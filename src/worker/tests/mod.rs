@@ -154,7 +154,7 @@ impl Drop for Running {
 const CLOSE: &str = "Host: a\r\nConnection: close\r\n\r\n";
 
 /// Reads byte by byte, and nothing behind what is enough.
-fn read_until(stream: &mut TcpStream, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+fn read_until(mut stream: impl Read, is_enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !is_enough(&bytes) {
         let mut byte = [0];

@@ -116,33 +116,32 @@ fn the_last_of_a_connection_comes_with_its_end() {
     }
 }
 
+/// Has `/cue` send the same for each client, so that all are there when the first is read; tells when it is answered.
+fn send_at_once(worker: &Running, mut first: &TcpStream, clients: &[TcpStream], path: &str) {
+    for stream in clients {
+        let message = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        worker.overseer.cue.lock().unwrap().push((stream.try_clone().unwrap(), message));
+    }
+    first.write_all(b"GET /cue HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    read_one(first, b"hello");
+}
+
+fn read_one(stream: &TcpStream, end: &[u8]) {
+    let answer = read_until(stream, |answer| answer.ends_with(end));
+    assert_eq!(count(&String::from_utf8(answer).unwrap(), "HTTP/1.1 200 OK\r\n"), 1);
+}
+
 #[test]
 fn short_answers_that_go_out_together_are_whole_whoever_reads_them() {
     const ROUNDS: usize = 30;
     let worker = start(|_| {});
     worker.leave_little_room();
-    let mut first = worker.connect();
+    let first = worker.connect();
     // Every other one reads nothing until the end.
     let mut clients: Vec<_> = (0..12).map(|_| worker.connect_with_little_room()).collect();
-    let answered = |mut stream: &TcpStream, end: &[u8]| {
-        let mut answer = Vec::new();
-        while !answer.ends_with(end) {
-            let mut piece = [0; 4096];
-            let length = stream.read(&mut piece).unwrap();
-            assert!(length > 0, "closed after {} bytes", answer.len());
-            answer.extend_from_slice(&piece[..length]);
-        }
-        assert_eq!(count(&String::from_utf8(answer).unwrap(), "HTTP/1.1 200 OK\r\n"), 1);
-    };
-    for _ in 0..ROUNDS {
-        // All are there when the first of them is read.
-        for stream in &clients {
-            let message = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
-            worker.overseer.cue.lock().unwrap().push((stream.try_clone().unwrap(), message));
-        }
-        first.write_all(b"GET /cue HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        answered(&first, b"hello");
-        clients.iter().skip(1).step_by(2).for_each(|stream| answered(stream, &PAGE));
+    for path in ["/page", "/toil"].repeat(ROUNDS / 2) {
+        send_at_once(&worker, &first, &clients, path);
+        clients.iter().skip(1).step_by(2).for_each(|stream| read_one(stream, &PAGE));
     }
     for stream in clients.iter_mut().step_by(2) {
         socket2::SockRef::from(&*stream).set_recv_buffer_size(1 << 20).unwrap();
@@ -151,5 +150,53 @@ fn short_answers_that_go_out_together_are_whole_whoever_reads_them() {
         stream.read_to_string(&mut answers).unwrap();
         let page = format!("\r\n\r\n{}HTTP/1.1 200 OK\r\n", String::from_utf8_lossy(&PAGE));
         assert_eq!(count(&answers, &page), ROUNDS);
+    }
+}
+
+#[test]
+fn an_answer_waits_for_a_call_that_many_wait_for() {
+    let worker = start(|_| {});
+    let (first, clients) = (worker.connect(), (0..12).map(|_| worker.connect()).collect::<Vec<_>>());
+    *worker.overseer.watched.lock().unwrap() = Some(clients[0].try_clone().unwrap());
+    let has_waited = (0..1000).any(|_| {
+        send_at_once(&worker, &first, &clients, "/toil");
+        // The last one first: what is read cannot be looked at.
+        clients.iter().rev().for_each(|stream| read_one(stream, &PAGE));
+        let answered = std::mem::take(&mut *worker.overseer.answered.lock().unwrap());
+        assert_eq!(answered.len(), clients.len());
+        // Sent with the second. Not so where the reactor was taken over.
+        answered[..2] == [false; 2] && answered[2..].iter().all(|there| *there)
+    });
+    assert!(has_waited, "no answer was sent with another");
+}
+
+#[test]
+fn a_response_that_waits_for_others_is_whole_when_its_application_fails_behind_it() {
+    let worker = start(|_| {});
+    let first = worker.connect();
+    for _ in 0..10 {
+        let clients: Vec<_> = (0..12).map(|_| worker.connect()).collect();
+        send_at_once(&worker, &first, &clients, "/toil-abort");
+        for mut stream in clients {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.as_bytes().ends_with(&PAGE));
+        }
+    }
+}
+
+#[test]
+fn no_answer_waits_for_a_close_that_is_stuck() {
+    let worker = start(|_| {});
+    let (first, clients) = (worker.connect(), (0..12).map(|_| worker.connect()).collect::<Vec<_>>());
+    for _ in 0..20 {
+        // Known to be quick.
+        send_at_once(&worker, &first, &clients, "/whole");
+        clients.iter().for_each(|stream| read_one(stream, b"whole"));
+        let stuck = worker.overseer.closing.lock().unwrap();
+        send_at_once(&worker, &first, &clients, "/whole");
+        read_one(&clients[0], b"whole");
+        drop(stuck);
+        clients[1..].iter().for_each(|stream| read_one(stream, b"whole"));
     }
 }
