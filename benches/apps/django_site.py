@@ -4,6 +4,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import path
 
@@ -35,5 +36,17 @@ def orders(request, customer):
     return render(request, "orders.html", {"customer": customer, "orders": ORDERS, "page": page, "theme": theme})
 
 
-urlpatterns = [path("customers/<int:customer>/orders", orders)]
+class CountedResponse(HttpResponse):
+    closes = 0
+
+    def close(self):
+        super().close()
+        CountedResponse.closes += 1
+
+
+def closed(request):
+    return CountedResponse(str(CountedResponse.closes))
+
+
+urlpatterns = [path("customers/<int:customer>/orders", orders), path("closed", closed)]
 application = get_wsgi_application()

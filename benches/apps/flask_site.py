@@ -1,6 +1,6 @@
 """flask: a usual view: a route with a parameter, an argument, a cookie, and a page of two templates with a table."""
 
-from flask import Flask, render_template, request
+from flask import Flask, Response, render_template, request
 
 application = Flask(__name__, template_folder="templates/flask_site")
 
@@ -16,3 +16,13 @@ def orders(customer):
         page=request.args.get("page", 1, type=int),
         theme=request.cookies.get("theme", "light"),
     )
+
+
+closes = []
+
+
+@application.get("/closed")
+def closed():
+    response = Response(str(len(closes)))
+    response.call_on_close(lambda: closes.append(response.status_code))
+    return response

@@ -5,6 +5,8 @@ from . import client
 # A block that arrives later than this after it was yielded was held back.
 DELAY_MAX_MS = 5.0
 DELAY_ATTEMPTS = 3
+# A thread may close its response after another has answered the next request.
+CLOSE_ATTEMPTS = 20
 HOP_BY_HOP = {"connection", "content-length", "transfer-encoding", "date", "server"}
 SHOWN = 60
 
@@ -72,3 +74,11 @@ def _delay_ms(server, path):
         arrived = next(moment for moment, there in answer.arrivals if there >= start + 1024)
         worst = max(worst, (arrived - yielded) / 1e6)
     return worst
+
+
+def closes_responses(server, path):
+    """Whether the `close()` of what the application returned is called (PEP 3333, "Specification Details")."""
+    try:
+        return any(client.fetch(server.port, client.request(path)).body != b"0" for _ in range(CLOSE_ATTEMPTS))
+    except (client.BadAnswer, OSError, ValueError):
+        return False

@@ -33,6 +33,8 @@ class Scenario:
     variants: list = dataclasses.field(default_factory=list)
     # A path whose answer comes in blocks that begin with the instant at which they were yielded.
     timed_path: str | None = None
+    # A path that answers how many of its own responses were closed.
+    closes_path: str | None = None
 
     def message(self):
         return client.request(self.path, self.headers, self.body)
@@ -151,6 +153,7 @@ SCENARIOS = [
         [Target(BEST_PEER, 1.00)],
         path="/customers/42/orders?page=3",
         headers=[("Cookie", "theme=dark")],
+        closes_path="/closed",
     ),
     Scenario(
         "django",
@@ -159,5 +162,6 @@ SCENARIOS = [
         [Target(BEST_PEER, 1.00)],
         path="/customers/42/orders?page=3",
         headers=[("Cookie", "theme=dark")],
+        closes_path="/closed",
     ),
 ]

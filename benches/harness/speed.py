@@ -93,6 +93,8 @@ def _check(server, scenario, expected, result):
             result.fault = "a slow stream is not answered completely"
         elif result.delay_ms > checks.DELAY_MAX_MS:
             result.remark = f"holds blocks back, {result.delay_ms:.0f} ms"
+    if scenario.closes_path and result.fault is None and not checks.closes_responses(server, scenario.closes_path):
+        result.remark = "does not close the response"
 
 
 def run(scenario, names, rounds, seconds, say):
@@ -121,6 +123,14 @@ def run(scenario, names, rounds, seconds, say):
             servers.ACCESS_FILE.unlink(missing_ok=True)
             say(f"{scenario.name} {number + 1}/{rounds} {name}: " + _progress(result, number))
     return results
+
+
+def train(scenarios, say):
+    """Has rwsgi serve each scenario for a second after the warm-up: a build that counts what it runs counts that."""
+    for scenario in scenarios:
+        say(f"{scenario.name}: {scenario.what}")
+        with _start(servers.OWN, scenario, scenario.expected()) as server:
+            measure(server, scenario, 1)
 
 
 def _progress(result, number):
