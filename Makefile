@@ -10,7 +10,7 @@ SECONDS ?= 600
 BENCH = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(filter-out file,$(origin SECONDS)),--seconds $(SECONDS)) \
 	$(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(SERVERS),--servers $(SERVERS))
 
-.PHONY: help run test chaos loom bench bench-quick lint fuzz fuzz-smoke setup clean man completions deb wheel matrix \
+.PHONY: help run test chaos loom bench bench-quick profile lint fuzz fuzz-smoke setup clean man completions deb wheel matrix \
 	test-packages test-wheel
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make lint   check format and lints"
 	@echo "make fuzz   fuzz every target for ten minutes (or TARGET=head SECONDS=60); INPUT=file replays a finding"
 	@echo "make fuzz-smoke   fuzz every target for 30 s"
+	@echo "make profile   count what is run, so that make deb and make wheel build a quicker program (minutes)"
 	@echo "make deb    the Debian package, into target/deb; make test-packages installs, upgrades and purges it in a Debian of its own"
 	@echo "make wheel  the Python package, into target/wheel/dist; make test-wheel installs and runs it"
 	@echo "make man completions   manual pages and completion scripts, into target/man and target/completions"
@@ -52,6 +53,10 @@ loom:
 # Needs a machine that does nothing else; docs/performance.md.
 bench:
 	@scripts/bench run $(BENCH)
+
+# For `make deb` and `make wheel`, of the same source.
+profile:
+	@scripts/profile
 
 bench-quick:
 	@scripts/bench quick $(BENCH)

@@ -52,6 +52,7 @@ def _arguments():
     command = commands.add_parser("syscalls", help="count the system calls per request of hello with strace")
     command.add_argument("--servers", type=_names(known), default=[servers.OWN], help="default: rwsgi")
     command.add_argument("--requests", type=_at_least_one, default=20000, help="default: 20000")
+    commands.add_parser("train", help="serve each scenario of speed for a second, for scripts/profile")
     commands.add_parser("publish", help="put the last results into docs/performance.md, and the plots beside it")
     return parser.parse_args()
 
@@ -110,6 +111,9 @@ def main():
     machine.settle()
     if options.command == "syscalls":
         syscalls.run(_installed(options.servers), options.requests)
+        return
+    if options.command == "train":
+        speed.train(SCENARIOS, say)
         return
     results = measure(options)
     plots = plot.write(results, machine.OUTPUT)

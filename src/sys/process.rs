@@ -236,6 +236,12 @@ pub fn reap() -> Option<(i32, ExitStatus)> {
     }
 }
 
+#[cfg(profiled)]
+// SAFETY: declared as in LLVM's `InstrProfiling.h`.
+unsafe extern "C" {
+    fn __llvm_profile_write_file() -> libc::c_int;
+}
+
 static BEFORE_EXIT: OnceLock<fn()> = OnceLock::new();
 
 /// Has `hook` called by [`exit_now`]. It must come to an end soon, whatever state the process is in. To be called once.
@@ -248,6 +254,12 @@ pub fn exit_now(code: i32) -> ! {
     if let Some(hook) = BEFORE_EXIT.get() {
         hook();
     }
+    // Nothing else writes what was counted, where `atexit` handlers are not run (`scripts/profile`).
+    #[cfg(profiled)]
+    // SAFETY: the function of the compiler's runtime has no preconditions.
+    unsafe {
+        __llvm_profile_write_file()
+    };
     // SAFETY: `_exit` has no preconditions and does not return.
     unsafe { libc::_exit(code) }
 }
