@@ -76,9 +76,14 @@ def _delay_ms(server, path):
     return worst
 
 
-def closes_responses(server, path):
-    """Whether the `close()` of what the application returned is called (PEP 3333, "Specification Details")."""
+def close_fault(server, path):
+    """What is wrong about the `close()` of what the application returned (PEP 3333, "Specification Details"), or None; and a
+    remark when it is not called."""
     try:
-        return any(client.fetch(server.port, client.request(path)).body != b"0" for _ in range(CLOSE_ATTEMPTS))
-    except (client.BadAnswer, OSError, ValueError):
-        return False
+        answers = [client.fetch(server.port, client.request(path)) for _ in range(CLOSE_ATTEMPTS)]
+    except (client.BadAnswer, OSError, ValueError) as error:
+        return str(error), ""
+    wrong = next((answer for answer in answers if not answer.status.startswith("200") or not answer.body.isdigit()), None)
+    if wrong:
+        return f"{path}: {wrong.status}, {_short(wrong.body)}", ""
+    return None, "" if any(answer.body != b"0" for answer in answers) else "does not close the response"

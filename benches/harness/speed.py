@@ -93,8 +93,9 @@ def _check(server, scenario, expected, result):
             result.fault = "a slow stream is not answered completely"
         elif result.delay_ms > checks.DELAY_MAX_MS:
             result.remark = f"holds blocks back, {result.delay_ms:.0f} ms"
-    if scenario.closes_path and result.fault is None and not checks.closes_responses(server, scenario.closes_path):
-        result.remark = "does not close the response"
+    if scenario.closes_path and result.fault is None:
+        result.fault, remark = checks.close_fault(server, scenario.closes_path)
+        result.remark = "; ".join(part for part in (result.remark, remark) if part)
 
 
 def run(scenario, names, rounds, seconds, say):

@@ -1,7 +1,7 @@
 //! Runs the application for one exchange: calls it, sends what it returns, ends the exchange, calls
 //! `close()` (PEP 3333, "Specification Overview", "Buffering and Streaming", "Error Handling").
 //!
-//! The end of the response is sent before `close()` runs: the client does not wait for clean-up.
+//! The end of the response is handed over before `close()` runs: the client does not wait for clean-up that lasts.
 
 use pyo3::exceptions::{PyConnectionResetError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;

@@ -3,8 +3,8 @@
 //! caches meanwhile. Those to a client that pipelines go out in one write.
 //!
 //! Each of them waits for the calls in between, and whoever is behind them in the turn has to wait less:
-//! [`Held::may_wait`] weighs one against the other. No clock of ours ends the wait: the calls that were expected to be short are,
-//! or the reactor is taken over, which sends what is held back.
+//! [`Held::may_wait`] weighs one against the other. No clock of ours ends the wait: the call that was expected to be short is,
+//! or lasts, and then the reactor is taken over, which sends what is held back.
 
 use std::time::{Duration, Instant};
 

@@ -233,7 +233,11 @@ impl Reactor {
                     }
                 }
                 Stage::End => self.batch.stage = Stage::Over,
-                Stage::Over => return None,
+                Stage::Over => {
+                    // Also of what was run since the end of the turn. Whoever is next polls, or gives the reactor away.
+                    self.send_held();
+                    return None;
+                }
             }
         }
     }

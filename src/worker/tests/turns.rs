@@ -200,3 +200,27 @@ fn no_answer_waits_for_a_close_that_is_stuck() {
         clients[1..].iter().for_each(|stream| read_one(stream, b"whole"));
     }
 }
+
+#[test]
+fn no_answer_waits_for_the_next_event_when_its_thread_was_stuck() {
+    let worker = start(|_| {});
+    let (mut stuck, mut other) = (worker.connect(), worker.connect());
+    let quick = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for _ in 0..300 {
+        let begun = Instant::now();
+        let mut last = worker.connect();
+        last.write_all(quick.as_bytes()).unwrap();
+        read_one(&last, b"hello");
+        stuck.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        worker.hold.wait();
+        // They are run when the thread is back. Only the standby can answer what comes behind them, when it has read them.
+        other.write_all(quick.repeat(8).as_bytes()).unwrap();
+        last.write_all(b"bad\r\n\r\n").unwrap();
+        last.read_exact(&mut [0; 12]).unwrap();
+        worker.hold.wait();
+        read_one(&stuck, b"held");
+        read_until(&other, |answers| count(&String::from_utf8_lossy(answers), "\r\n\r\nhello") == 8);
+        // The reactor wakes once a second if for nothing else.
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    }
+}
