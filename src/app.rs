@@ -82,9 +82,9 @@ pub trait Application: Send + Sync + fmt::Debug {
     /// lives as long as this call, so an app thread attaches once and serves all its requests inside.
     fn attach(&self, thread_name: &str, body: &mut dyn FnMut(&mut dyn Attached));
 
-    /// Gets ready to be forked: collects garbage, where there may be any, and moves what is left out of the collector's reach, so that a collection
-    /// in a worker does not touch, and so copy, the memory that it shares (`gc.freeze`). Called once, on the thread that
-    /// loaded the application.
+    /// Gets ready to be forked: collects garbage, where there may be any, and moves what is left out of the collector's
+    /// reach, so that a collection in a worker does not touch, and so copy, the memory that it shares (`gc.freeze`).
+    /// Called once, on the thread that loaded the application.
     fn freeze(&self);
 
     /// The names of the threads that the application has started, by their kernel ids, for a report on what would not
