@@ -18,12 +18,20 @@ use super::start_response::StartResponse;
 /// `environ["rwsgi.client_disconnected"]`: tells whether the client is still there.
 #[pyclass(frozen, module = "rwsgi", name = "ClientDisconnected")]
 #[derive(Debug)]
-pub(super) struct ClientDisconnected(GilCell<Arc<dyn Disconnection>>);
+pub(super) struct ClientDisconnected(GilCell<Option<Arc<dyn Disconnection>>>);
 
 #[pymethods]
 impl ClientDisconnected {
     fn __call__(&self, py: Python<'_>) -> bool {
-        self.0.with(py, |disconnection| Arc::clone(disconnection)).is_disconnected()
+        // Without a request, nobody is there.
+        self.0.with(py, |disconnection| disconnection.clone()).is_none_or(|it| it.is_disconnected())
+    }
+}
+
+impl ClientDisconnected {
+    fn tell_of(&self, py: Python<'_>, client: Option<Arc<dyn Disconnection>>) {
+        // What is dropped is dropped outside the cell.
+        drop(self.0.with(py, |place| std::mem::replace(place, client)));
     }
 }
 
@@ -89,11 +97,10 @@ impl<'py> Lasting<'py> {
         let disconnection = exchange.disconnected();
         let disconnected = match unshared(self.disconnected.take(), of_disconnected) {
             Some(disconnected) => {
-                let former = disconnected.get().0.with(py, |place| std::mem::replace(place, disconnection));
-                drop(former);
+                disconnected.get().tell_of(py, Some(disconnection));
                 disconnected
             }
-            None => Bound::new(py, ClientDisconnected(GilCell::new(disconnection)))?,
+            None => Bound::new(py, ClientDisconnected(GilCell::new(Some(disconnection))))?,
         };
         let (response, start_response) = match self.response.take().filter(is_unshared) {
             Some((response, start_response)) => {
@@ -109,8 +116,13 @@ impl<'py> Lasting<'py> {
         Ok(Objects { input, errors, disconnected, response, start_response })
     }
 
-    /// Keeps the objects of a request that has ended.
-    pub(super) fn keep(&mut self, objects: Objects<'py>) {
+    /// Keeps the objects of a request that has ended. What the application has not kept lets go of the exchange, whose
+    /// memory is for the next one.
+    pub(super) fn keep(&mut self, py: Python<'py>, objects: Objects<'py>, references: &References) {
+        let [_, _, of_disconnected] = references;
+        if has_references(&objects.disconnected, 1 + of_disconnected) {
+            objects.disconnected.get().tell_of(py, None);
+        }
         self.input = Some(objects.input);
         self.errors = Some(objects.errors);
         self.disconnected = Some(objects.disconnected);

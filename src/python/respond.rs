@@ -80,7 +80,7 @@ pub(super) fn call<'py>(
     objects.input.get().release(py);
     drop(environ);
     entry.end(py);
-    lasting.keep(objects);
+    lasting.keep(py, objects, environs.references());
     after
 }
 

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::app::{Body, Request};
+use crate::app::{Endpoint, Request};
 use crate::config::Settings;
 use crate::http::{Limits, RequestHead};
 use crate::ipc::Scoreboard;
 use crate::log::access::AccessLog;
 use crate::sys::clock;
 
+use super::connection::Opening;
 use super::exchange::{Shared, WorkerExchange};
-use super::forecast::Forecast;
+use super::forecast::{Forecast, Kind};
 use super::held::Held;
 use super::jobs::Jobs;
 use super::link::Link;
@@ -49,7 +50,8 @@ pub(super) struct Context {
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
     pub(super) scratch: Box<[u8]>,
-    /// Request heads are read into it; it has the memory of one that is over.
+    /// Request heads are read into it, and the last of them stays there until it becomes part of a request; it has the memory
+    /// of one that is over.
     pub(super) head: RequestHead,
     /// The access log, if it is on.
     pub(super) access: Option<AccessLog>,
@@ -120,25 +122,31 @@ impl Context {
         self.now = now;
     }
 
-    /// An exchange for a request, in the memory of one that is over.
-    pub(super) fn exchange(&mut self, request: Request, token: Token) -> Box<WorkerExchange> {
+    /// An exchange for the request whose head was read last, in the memory of one that is over.
+    pub(super) fn exchange(
+        &mut self,
+        token: Token,
+        endpoint: &Arc<Endpoint>,
+        opening: Opening,
+    ) -> Box<WorkerExchange> {
+        let Opening { origin, received_at } = opening;
+        let id = self.ids.identify(Some(&self.head), endpoint);
         let queued_at = self.time;
-        match self.spare.take() {
-            Some(mut exchange) => {
-                if let Some(old) = exchange.renew(request, token, queued_at) {
-                    self.head = old.head;
-                }
-                exchange
+        // A request is several hundred bytes: what it is made of goes to its place at once.
+        if let Some(mut exchange) = self.spare.take()
+            && let Some(request) = exchange.renew(Kind::of(&self.head), token, queued_at)
+        {
+            std::mem::swap(&mut request.head, &mut self.head);
+            if !Arc::ptr_eq(&request.endpoint, endpoint) {
+                request.endpoint = Arc::clone(endpoint);
             }
-            None => {
-                let link = Arc::new(Link::new(request, token, queued_at));
-                Box::new(WorkerExchange::new(
-                    link,
-                    Body::Memory(bytes::Bytes::new()),
-                    Arc::clone(&self.shared),
-                ))
-            }
+            (request.origin, request.id, request.received_at) = (origin, id, received_at);
+            return exchange;
         }
+        let (head, endpoint) = (std::mem::take(&mut self.head), Arc::clone(endpoint));
+        let request = Request { head, endpoint, origin, id, received_at };
+        let link = Arc::new(Link::new(request, token, queued_at));
+        Box::new(WorkerExchange::new(link, Arc::clone(&self.shared)))
     }
 
     /// Keeps the memory of an exchange that is over.

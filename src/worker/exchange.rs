@@ -109,11 +109,11 @@ pub(super) struct WorkerExchange {
 
 impl WorkerExchange {
     /// An exchange for a request and its body.
-    pub(super) fn new(link: Arc<Link>, body: Body, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(link: Arc<Link>, shared: Arc<Shared>) -> Self {
         Self {
             kind: Kind::of(&link.request.head),
             link,
-            body: Some(body),
+            body: None,
             shared,
             way: Way::Link,
             begun: None,
@@ -129,17 +129,11 @@ impl WorkerExchange {
         }
     }
 
-    /// Makes an exchange that is over into one for another request, in the memory of the old one where nobody else has kept
-    /// its link; gives the old request then.
-    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) -> Option<Request> {
-        self.kind = Kind::of(&request.head);
-        let old = match Arc::get_mut(&mut self.link) {
-            Some(link) => Some(link.renew(request, token, queued_at)),
-            None => {
-                self.link = Arc::new(Link::new(request, token, queued_at));
-                None
-            }
-        };
+    /// Makes an exchange that is over into one for another request of that kind, in the memory of the old one; `None` where
+    /// somebody has kept its link. The old request is returned, for the caller to make it the new one.
+    pub(super) fn renew(&mut self, kind: Kind, token: Token, queued_at: Duration) -> Option<&mut Request> {
+        let link = Arc::get_mut(&mut self.link)?;
+        self.kind = kind;
         self.way = Way::Link;
         self.begun = None;
         self.progress = Progress::Waiting;
@@ -151,7 +145,7 @@ impl WorkerExchange {
         self.linked = false;
         self.is_last = false;
         self.body_bytes = 0;
-        old
+        Some(link.renew(token, queued_at))
     }
 
     /// Gives it its body.
@@ -343,7 +337,7 @@ impl WorkerExchange {
             queued: self.link.queued(),
             worked: Some(self.link.age(clock::monotonic())),
         };
-        self.link.end(&mut self.segments, End { keep_alive, record }, &self.shared.notifier);
+        self.link.end(&mut self.segments, Box::new(End { keep_alive, record }), &self.shared.notifier);
     }
 
     /// Answers for the application, with an answer that is complete.

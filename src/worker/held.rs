@@ -6,7 +6,7 @@
 //! [`Held::may_wait`] weighs one against the other. No clock of ours ends the wait: the call that was expected to be short is,
 //! or lasts, and then the reactor is taken over, which sends what is held back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use mio::Token;
@@ -40,7 +40,8 @@ pub(super) struct Held {
     /// Connections, each with the end of its bytes.
     answers: Vec<(Token, usize)>,
     bytes: Vec<u8>,
-    since: Option<Instant>,
+    /// When the first of them was held back, on the clock of [`clock`](crate::sys::clock).
+    since: Option<Duration>,
 }
 
 impl Held {
@@ -50,7 +51,7 @@ impl Held {
     }
 
     /// Holds back an answer, behind those on the same connection.
-    pub(super) fn push(&mut self, token: Token, answer: &[u8], now: Instant) {
+    pub(super) fn push(&mut self, token: Token, answer: &[u8], now: Duration) {
         self.since.get_or_insert(now);
         if self.ends_with(token) {
             self.answers.pop();
@@ -84,21 +85,21 @@ impl Held {
     }
 
     /// Whether one more may wait with them.
-    pub(super) fn admits(&self, prospect: Prospect, now: Instant) -> bool {
+    pub(super) fn admits(&self, prospect: Prospect, now: Duration) -> bool {
         prospect.behind > 0 && self.may_wait(self.answers.len() + 1, prospect, now)
     }
 
     /// Whether they are to be sent before the call that is next.
-    pub(super) fn is_due(&self, prospect: Prospect, now: Instant) -> bool {
+    pub(super) fn is_due(&self, prospect: Prospect, now: Duration) -> bool {
         !self.may_wait(self.answers.len(), prospect, now)
     }
 
-    fn may_wait(&self, answers: usize, prospect: Prospect, now: Instant) -> bool {
+    fn may_wait(&self, answers: usize, prospect: Prospect, now: Duration) -> bool {
         let Prospect { call: Some(call), behind } = prospect else { return false };
         if self.answers.len() >= CLIENTS_MAX || self.bytes.len() >= BYTES_MAX {
             return false;
         }
-        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let waited = self.since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         if call < QUICK {
             waited < QUICK_WAIT_MAX
         } else {
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn they_come_out_as_they_went_in_and_are_due_after_a_while_or_when_there_are_many() {
-        let (mut held, now) = (Held::default(), Instant::now());
+        let (mut held, now) = (Held::default(), Duration::from_secs(7));
         let quick = prospect(5, 1);
         for _ in 0..2 {
             assert!(held.admits(quick, now) && !held.admits(prospect(5, 0), now));
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn they_wait_for_longer_calls_only_where_many_wait_for_longer() {
-        let (mut held, now) = (Held::default(), Instant::now());
+        let (mut held, now) = (Held::default(), Duration::from_secs(7));
         let unknown = Prospect { call: None, behind: 100 };
         assert!(!held.admits(unknown, now) && !held.admits(prospect(300, BEHIND_MIN - 1), now));
         assert!(held.admits(prospect(300, BEHIND_MIN), now) && !held.admits(prospect(2001, 100), now));
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn those_on_one_connection_are_one_and_can_be_taken_back() {
-        let (mut held, now) = (Held::default(), Instant::now());
+        let (mut held, now) = (Held::default(), Duration::from_secs(7));
         for (token, answer) in [(1, "a"), (1, "b"), (2, "c"), (3, "d")] {
             held.push(Token(token), answer.as_bytes(), now);
         }

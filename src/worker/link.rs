@@ -88,7 +88,7 @@ pub(super) struct News {
     /// Segments to write.
     pub(super) segments: Vec<Segment>,
     /// The end of the exchange.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<Box<End>>,
     /// The application has begun to read a body that is streamed: `100 Continue` is due.
     pub(super) body_wanted: bool,
     /// Bytes of a streamed body that the application has not taken yet.
@@ -101,7 +101,7 @@ struct State {
     /// Handed over and not yet written to the socket, in bytes.
     pending_bytes: u64,
     gone: bool,
-    end: Option<End>,
+    end: Option<Box<End>>,
     body: VecDeque<Bytes>,
     body_bytes: usize,
     body_wanted: bool,
@@ -119,6 +119,34 @@ struct State {
 }
 
 impl State {
+    /// Forgets the exchange and keeps the buffers.
+    fn clear(&mut self) {
+        let Self {
+            segments,
+            pending_bytes,
+            gone,
+            end,
+            body,
+            body_bytes,
+            body_wanted,
+            body_end,
+            body_paused,
+            work,
+            inquiry,
+            asked_ahead,
+            late,
+            ended,
+        } = self;
+        segments.clear();
+        (*pending_bytes, *gone, *end) = (0, false, None);
+        if !body.is_empty() {
+            body.clear();
+        }
+        (*body_bytes, *body_wanted, *body_end, *body_paused) = (0, false, None, false);
+        (*work, *inquiry, *asked_ahead) = (None, Inquiry::None, false);
+        (*late, *ended) = (false, false);
+    }
+
     /// The app thread waits for its client from now on.
     fn begin_wait(&mut self) {
         if let Some(work) = &mut self.work {
@@ -163,17 +191,13 @@ impl Link {
         Self { request, token, queued_at, state, changed, disconnected: AtomicBool::new(false) }
     }
 
-    /// Makes this a link for another exchange; only its memory is kept. Gives the old request.
-    pub(super) fn renew(&mut self, request: Request, token: Token, queued_at: Duration) -> Request {
+    /// Makes this a link for another exchange; only its memory is kept. The old request is returned, for the caller to make
+    /// it the new one.
+    pub(super) fn renew(&mut self, token: Token, queued_at: Duration) -> &mut Request {
         (self.token, self.queued_at) = (token, queued_at);
-        let old = std::mem::replace(&mut self.request, request);
         *self.disconnected.get_mut() = false;
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (segments, body) = (std::mem::take(&mut state.segments), std::mem::take(&mut state.body));
-        *state = State { segments, body, ..State::default() };
-        state.segments.clear();
-        state.body.clear();
-        old
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        &mut self.request
     }
 
     /// The connection.
@@ -245,7 +269,7 @@ impl Link {
     }
 
     /// Hands the last segments over and ends the exchange.
-    pub(super) fn end(&self, segments: &mut Vec<Segment>, end: End, notifier: &Notifier) {
+    pub(super) fn end(&self, segments: &mut Vec<Segment>, end: Box<End>, notifier: &Notifier) {
         let mut state = lock(&self.state);
         if state.gone {
             segments.clear();

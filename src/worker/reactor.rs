@@ -244,7 +244,9 @@ impl Reactor {
 
     fn end_turn(&mut self) {
         self.send_held();
-        self.handle_notified();
+        if self.context.shared.notifier.has_news() {
+            self.handle_notified();
+        }
         self.handle_timers();
         self.watch();
         self.consider_recycling();
@@ -286,7 +288,7 @@ impl Reactor {
                 }
                 self.with_connection(token, |connection, context| match connection.notice(readiness) {
                     Fate::Close => Fate::Close,
-                    Fate::Keep => connection.drive(context),
+                    Fate::Keep | Fate::Unchanged => connection.drive(context),
                 });
             }
         }
@@ -306,9 +308,13 @@ impl Reactor {
             log::error!("a connection was closed because of a bug in rwsgi; please report it");
             Fate::Close
         });
-        if fate == Fate::Close {
-            self.connections.remove(index).abandon(&mut self.context);
-            return;
+        match fate {
+            Fate::Keep => {}
+            Fate::Unchanged => return,
+            Fate::Close => {
+                self.connections.remove(index).abandon(&mut self.context);
+                return;
+            }
         }
         if connection.wants_watching()
             && let Err(error) = connection.watch(self.poll.registry())

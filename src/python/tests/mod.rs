@@ -180,6 +180,8 @@ struct Outcome {
     head: Option<ResponseHead>,
     after: AfterCall,
     logged: Vec<String>,
+    /// Nobody but the worker has anything of the exchange.
+    is_let_go: bool,
 }
 
 impl Outcome {
@@ -266,7 +268,8 @@ impl Case {
         let mut after = AfterCall::Continue;
         application.attach("app-1", &mut |attached| after = attached.call(&mut recorder));
         let logged = records(recorder.request.id.as_str());
-        Outcome { told: recorder.told, head: recorder.head, after, logged }
+        let is_let_go = Arc::strong_count(&recorder.client) == 1;
+        Outcome { told: recorder.told, head: recorder.head, after, logged, is_let_go }
     }
 
     /// The exchange of this case.
@@ -300,11 +303,15 @@ fn run_in_turn(source: &str, cases: Vec<Case>) -> Vec<Outcome> {
     let mut recorders: Vec<Recorder> = cases.into_iter().map(Case::recorder).collect();
     let mut afters = Vec::new();
     application.attach("app-1", &mut |attached| {
-        afters = recorders.iter_mut().map(|recorder| attached.call(recorder)).collect();
+        let call = |recorder: &mut Recorder| {
+            let after = attached.call(recorder);
+            (after, Arc::strong_count(&recorder.client) == 1)
+        };
+        afters = recorders.iter_mut().map(call).collect();
     });
-    let outcome = |(recorder, after): (Recorder, AfterCall)| {
+    let outcome = |(recorder, (after, is_let_go)): (Recorder, (AfterCall, bool))| {
         let logged = records(recorder.request.id.as_str());
-        Outcome { told: recorder.told, head: recorder.head, after, logged }
+        Outcome { told: recorder.told, head: recorder.head, after, logged, is_let_go }
     };
     recorders.into_iter().zip(afters).map(outcome).collect()
 }

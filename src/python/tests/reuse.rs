@@ -110,6 +110,24 @@ def application(environ, start_response):
 }
 
 #[test]
+fn an_exchange_is_let_go_of_with_its_request_unless_its_client_is_of_interest() {
+    let source = r#"
+kept = []
+def application(environ, start_response):
+    start_response("200 OK", [])
+    if environ["QUERY_STRING"]:
+        kept.append(environ["rwsgi.client_disconnected"])
+    return [b"."]
+"#;
+    let queries = ["", "", "", "keep", "", "keep", "", ""];
+    let case = |query: &&str| Case::new().head(&format!("GET /?{query} HTTP/1.1\r\nHost: a"));
+    let outcomes = run_in_turn(source, queries.iter().map(case).collect());
+    for (outcome, query) in outcomes.iter().zip(queries) {
+        assert_eq!((outcome.complete().as_str(), outcome.is_let_go), (".", query.is_empty()), "{query}");
+    }
+}
+
+#[test]
 fn each_response_starts_anew() {
     let source = r#"
 pages = iter([

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Buf;
 
-use crate::http::{BodyDecoder, BodyEvent, HttpError};
+use crate::http::{BodyDecoder, BodyEvent, HttpError, RequestHead};
 
 use super::super::context::Context;
 use super::super::spool::Spool;
@@ -19,6 +19,7 @@ const RATE_MIN: u64 = 240;
 /// A body that is being gathered.
 #[derive(Debug)]
 pub(super) struct Gathering {
+    head: RequestHead,
     opening: Opening,
     decoder: BodyDecoder,
     spool: Spool,
@@ -60,8 +61,14 @@ enum Failure {
 }
 
 impl Gathering {
-    pub(super) fn new(opening: Opening, decoder: BodyDecoder, spool: Spool, now: Instant) -> Self {
-        Self { opening, decoder, spool, pace: Pace::new(now) }
+    pub(super) fn new(
+        head: RequestHead,
+        opening: Opening,
+        decoder: BodyDecoder,
+        spool: Spool,
+        now: Instant,
+    ) -> Self {
+        Self { head, opening, decoder, spool, pace: Pace::new(now) }
     }
 
     pub(super) fn deadline(&self, timeout: Duration) -> Instant {
@@ -134,12 +141,15 @@ impl Connection {
     fn body_complete(&mut self, context: &mut Context) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Head { begun_at: None });
         let Phase::Body(gathering) = phase else { return Step::Again };
-        let Gathering { opening, spool, .. } = *gathering;
+        let Gathering { head, opening, spool, .. } = *gathering;
         match spool.finish() {
-            Ok(body) => self.dispatch(opening, body, context),
+            Ok(body) => {
+                context.head = head;
+                self.dispatch(opening, body, context)
+            }
             Err(error) => {
                 log::error!("cannot rewind the temporary file of a request body: {error}");
-                self.reject(500, "spool", Some(opening.head), context)
+                self.reject(500, "spool", Some(head), context)
             }
         }
     }
@@ -147,7 +157,7 @@ impl Connection {
     fn body_failed(&mut self, failure: &Failure, context: &mut Context) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Head { begun_at: None });
         let Phase::Body(gathering) = phase else { return Step::Again };
-        let head = Some(gathering.opening.head);
+        let head = Some(gathering.head);
         match failure {
             Failure::Http(error) => self.reject(error.status(), error.reason(), head, context),
             Failure::Spool(error) => {
@@ -167,7 +177,7 @@ impl Connection {
     pub(super) fn body_expired(&mut self, context: &mut Context) -> Step {
         let phase = std::mem::replace(&mut self.phase, Phase::Head { begun_at: None });
         let Phase::Body(gathering) = phase else { return Step::Again };
-        self.reject(408, "the body is too slow", Some(gathering.opening.head), context)
+        self.reject(408, "the body is too slow", Some(gathering.head), context)
     }
 }
 

@@ -74,11 +74,10 @@ impl Connection {
     pub(in crate::worker) fn drain(&mut self, context: &mut Context) -> Fate {
         self.readable = true;
         match self.drive(context) {
-            Fate::Close => Fate::Close,
             Fate::Keep if self.deadline(context).is_some_and(|deadline| deadline <= context.now) => {
                 self.expire(context)
             }
-            Fate::Keep => Fate::Keep,
+            fate @ (Fate::Keep | Fate::Unchanged | Fate::Close) => fate,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Buf, Bytes};
 
-use crate::app::{Body, Request, Sent};
+use crate::app::{Body, Sent};
 use crate::http::{BodyDecoder, BodyEvent, CONTINUE, HttpError, Method, RequestBodyLength, error_response};
 
 use super::super::calls::Call;
@@ -39,7 +39,7 @@ pub(in crate::worker) enum TimedOut {
 pub(super) struct Running {
     pub(super) link: Arc<Link>,
     /// The request's body is still arriving.
-    pub(super) arriving: Option<Arriving>,
+    pub(super) arriving: Option<Box<Arriving>>,
     /// When it was handed over.
     pub(super) queued_at: Instant,
     /// It waits for an app thread as far as is known, so the limit on that applies.
@@ -49,7 +49,7 @@ pub(super) struct Running {
     /// It will not be answered before the poll can tell of its client.
     pub(super) attended: bool,
     /// Set once the application is done; what is left is to write the output.
-    end: Option<End>,
+    end: Option<Box<End>>,
 }
 
 /// A body that the application reads while it arrives.
@@ -66,7 +66,7 @@ pub(super) struct Arriving {
 impl Connection {
     /// Hands a complete request over.
     pub(super) fn dispatch(&mut self, opening: Opening, body: Body, context: &mut Context) -> Step {
-        let mut exchange = self.exchange(opening, context);
+        let mut exchange = context.exchange(self.token, &self.endpoint, opening);
         exchange.put_body(body);
         self.hand_over(exchange, None, context)
     }
@@ -78,25 +78,18 @@ impl Connection {
         decoder: BodyDecoder,
         context: &mut Context,
     ) -> Step {
-        let continue_due = opening.head.expects_continue() && self.input.is_empty();
+        let continue_due = context.head.expects_continue() && self.input.is_empty();
         let arriving = Arriving { decoder, pace: Pace::new(context.now), continue_due, paused: false };
-        let mut exchange = self.exchange(opening, context);
+        let mut exchange = context.exchange(self.token, &self.endpoint, opening);
         let upload = Upload { link: Arc::clone(exchange.link()), shared: Arc::clone(&context.shared) };
         exchange.put_body(Body::Stream(Box::new(upload)));
-        self.hand_over(exchange, Some(arriving), context)
-    }
-
-    fn exchange(&self, opening: Opening, context: &mut Context) -> Box<WorkerExchange> {
-        let Opening { head, origin, received_at } = opening;
-        let id = context.ids.identify(Some(&head), &self.endpoint);
-        let endpoint = Arc::clone(&self.endpoint);
-        context.exchange(Request { head, endpoint, origin, id, received_at }, self.token)
+        self.hand_over(exchange, Some(Box::new(arriving)), context)
     }
 
     fn hand_over(
         &mut self,
         exchange: Box<WorkerExchange>,
-        arriving: Option<Arriving>,
+        arriving: Option<Box<Arriving>>,
         context: &mut Context,
     ) -> Step {
         let link = Arc::clone(exchange.link());
@@ -111,8 +104,15 @@ impl Connection {
         }
         let waiting = queue_limit(&context.settings).is_some();
         let (queued_at, attended) = (context.now, arriving.is_some());
-        let running = Running { link, arriving, queued_at, waiting, begun: false, attended, end: None };
-        self.phase = Phase::Exchange(Box::new(running));
+        self.phase = Phase::Exchange(Running {
+            link,
+            arriving,
+            queued_at,
+            waiting,
+            begun: false,
+            attended,
+            end: None,
+        });
         Step::Again
     }
 
@@ -230,7 +230,7 @@ impl Connection {
         };
         if let Phase::Exchange(running) = &mut self.phase {
             running.begun = true;
-            running.end = Some(End { keep_alive: rest.keep_alive, record });
+            running.end = Some(Box::new(End { keep_alive: rest.keep_alive, record }));
         }
         link.mark_ended();
         self.write_progress_at = context.now;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 
 use crate::app::{Body, mount_split};
-use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, RequestHead, Target};
+use crate::http::{BodyDecoder, CONTINUE, RequestBodyLength, Target};
 use crate::net::proxy_protocol::{self, Proxied};
 use crate::net::{Address, Endpoint, Origin, OriginError, origin_of};
 
@@ -16,12 +16,13 @@ use super::super::spool::{self, Spool};
 use super::body::Gathering;
 use super::{Connection, Phase, Read, Step};
 
-/// A request head and what was made of it, on the way to the application.
+/// What is known of a request besides its head, on the way to the application.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) head: RequestHead,
-    pub(super) origin: Origin,
-    pub(super) received_at: Instant,
+pub(in crate::worker) struct Opening {
+    /// Who sent it, and what for.
+    pub(in crate::worker) origin: Origin,
+    /// When its first byte was read.
+    pub(in crate::worker) received_at: Instant,
 }
 
 impl Connection {
@@ -142,34 +143,39 @@ impl Connection {
         }
     }
 
+    /// Answers for the application a request whose head was read.
+    fn reject_head(&mut self, status: u16, reason: &'static str, context: &mut Context) -> Step {
+        let head = std::mem::take(&mut context.head);
+        self.reject(status, reason, Some(head), context)
+    }
+
     /// Decides from the head what follows: an error, a body, or the application. `whole` is its body if that is there.
     fn open(&mut self, received_at: Instant, whole: Option<Body>, context: &mut Context) -> Step {
-        let head = std::mem::take(&mut context.head);
         self.release_input();
-        let mut origin = match origin_of(&head, &self.endpoint, &context.settings.proxy) {
+        let mut origin = match origin_of(&context.head, &self.endpoint, &context.settings.proxy) {
             Ok(origin) => origin,
             Err(error) => {
                 let reason = match error {
                     OriginError::ContradictoryScheme => "forwarding headers that name different schemes",
                     OriginError::Malformed => "a forwarding header that cannot be read",
                 };
-                return self.reject(400, reason, Some(head), context);
+                return self.reject_head(400, reason, context);
             }
         };
         if let Some(scheme) = self.scheme {
             origin.scheme = scheme;
         }
+        let head = &context.head;
         let has_path = matches!(head.target_form(), Target::Origin | Target::Absolute);
         if has_path && mount_split(head.path(), &context.settings.app.mount).is_none() {
-            return self.reject(404, "the path is outside app.mount", Some(head), context);
+            return self.reject_head(404, "the path is outside app.mount", context);
         }
         let length = head.body_length();
         let decoder = match BodyDecoder::new(length, &context.limits) {
             Ok(decoder) => decoder,
-            Err(error) => return self.reject(error.status(), error.reason(), Some(head), context),
+            Err(error) => return self.reject_head(error.status(), error.reason(), context),
         };
-        let expects_continue = head.expects_continue();
-        let opening = Opening { head, origin, received_at };
+        let opening = Opening { origin, received_at };
         if let Some(body) = whole {
             return self.dispatch(opening, body, context);
         }
@@ -181,12 +187,13 @@ impl Connection {
         if !context.settings.http.request_buffering {
             return self.dispatch_streaming(opening, decoder, context);
         }
-        if expects_continue && self.input.is_empty() {
+        if context.head.expects_continue() && self.input.is_empty() {
             self.output.push(Segment::Memory(Bytes::from_static(CONTINUE)));
             self.write_progress_at = context.now;
         }
         let spool = Spool::new(announced, context.settings.http.body_memory);
-        self.phase = Phase::Body(Box::new(Gathering::new(opening, decoder, spool, context.now)));
+        let head = std::mem::take(&mut context.head);
+        self.phase = Phase::Body(Box::new(Gathering::new(head, opening, decoder, spool, context.now)));
         Step::Again
     }
 }

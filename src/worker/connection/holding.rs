@@ -44,10 +44,10 @@ impl Connection {
             return false;
         }
         self.holds = true;
-        context.held.push(self.token, gathered, context.now);
+        context.held.push(self.token, gathered, context.time);
         gathered.clear();
         if let Some(large) = large.take() {
-            context.held.push(self.token, &large, context.now);
+            context.held.push(self.token, &large, context.time);
         }
         true
     }
@@ -69,7 +69,7 @@ impl Connection {
         };
         context.scoreboard.count_bytes(0, sent as u64);
         if sent == answer.len() {
-            return Fate::Keep;
+            return Fate::Unchanged;
         }
         self.writable = false;
         self.write_progress_at = context.now;

@@ -37,6 +37,7 @@ use super::socket::Socket;
 use body::Gathering;
 use exchange::Running;
 pub(super) use exchange::TimedOut;
+pub(super) use head::Opening;
 
 /// What is read in one go before it is the turn of other connections, in bytes; a client that sends as fast as we read
 /// would keep the reactor for the whole of its body. As much as is written in one go.
@@ -59,7 +60,7 @@ enum Phase {
     /// Reads a body to its end before the application is called.
     Body(Box<Gathering>),
     /// The request is with the application.
-    Exchange(Box<Running>),
+    Exchange(Running),
     /// Writes what is left, then closes.
     Farewell {
         /// Whether unread input may be on its way, which must be read or the client may lose the answer to a reset.
@@ -88,6 +89,8 @@ enum Step {
 pub(super) enum Fate {
     /// It stays.
     Keep,
+    /// It stays, and expires when it would have before.
+    Unchanged,
     /// It is to be dropped.
     Close,
 }

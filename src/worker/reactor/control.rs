@@ -77,7 +77,8 @@ impl Reactor {
 
     /// Looks whether the worker is due to be replaced.
     pub(super) fn consider_recycling(&mut self) {
-        if self.context.shared.leaving.swap(false, Ordering::Relaxed) {
+        let leaving = &self.context.shared.leaving;
+        if leaving.load(Ordering::Relaxed) && leaving.swap(false, Ordering::Relaxed) {
             self.ask_for_replacement("the application asked to exit (SystemExit)".to_owned());
         }
         if self.recycling.asked {

@@ -2,12 +2,13 @@
 //! it lies in the berth, and writes what is answered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mio::Token;
 
 use crate::app::Sent;
+use crate::sys::clock;
 
 use super::super::calls::Call;
 use super::super::connection::{Connection, Fate};
@@ -16,14 +17,15 @@ use super::super::held::Prospect;
 use super::super::link::Link;
 use super::super::record;
 use super::super::rest::Rest;
-use super::{Reactor, now};
+use super::Reactor;
 
 /// A request that the app thread runs which turns the reactor.
 #[derive(Debug)]
 pub(super) struct Inline {
     thread: usize,
     link: Arc<Link>,
-    began: Instant,
+    /// On the clock of [`clock`].
+    began: Duration,
     /// How long others of its kind took.
     expected: Option<Duration>,
 }
@@ -39,21 +41,21 @@ impl Reactor {
         let expected = self.context.forecast.expected(exchange.kind());
         // Itself, and those behind it.
         let prospect = Prospect { call: expected, behind: 1 + self.behind() };
-        if self.context.held.is_due(prospect, self.context.now) {
+        if self.context.held.is_due(prospect, self.context.time) {
             self.send_held();
         }
         let (link, started) = (Arc::clone(exchange.link()), self.context.time);
         exchange.run_inline(thread, started, limit);
         let head = &link.request.head;
         self.context.scoreboard.begin(thread, head.method(), head.path(), started);
-        self.inline = Some(Inline { thread, link, began: self.context.now, expected });
+        self.inline = Some(Inline { thread, link, began: started, expected });
     }
 
     /// The app thread is back, and has the reactor again.
     pub(in crate::worker) fn end_inline(&mut self, exchange: Box<WorkerExchange>) {
         let Some(Inline { thread, link, began, .. }) = self.inline.take() else { return };
         self.context.scoreboard.end(thread);
-        let took = self.context.now.saturating_duration_since(began);
+        let took = self.context.time.saturating_sub(began);
         self.context.forecast.learn(exchange.kind(), took);
         drop(link);
         self.context.spare(exchange);
@@ -76,7 +78,7 @@ impl Reactor {
         let Some(inline) = &self.inline else { return false };
         let (began, holds_output) = (inline.began, inline.link.holds_output());
         let token = inline.link.token();
-        if now().saturating_duration_since(began) >= overdue {
+        if clock::monotonic().saturating_sub(began) >= overdue {
             return true;
         }
         if holds_output {
@@ -140,7 +142,7 @@ impl Reactor {
     /// Whether what is answered now may wait for what is next: for a call like this one, most likely.
     fn may_hold(&self) -> bool {
         let call = self.inline.as_ref().and_then(|inline| inline.expected);
-        self.context.held.admits(Prospect { call, behind: self.behind() }, self.context.now)
+        self.context.held.admits(Prospect { call, behind: self.behind() }, self.context.time)
     }
 
     /// How many requests are behind the one that is run, if whatever else the poll has brought is one.

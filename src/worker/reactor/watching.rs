@@ -54,7 +54,7 @@ impl Reactor {
         while let Ok(text) = self.watching.dumps.try_recv() {
             self.tell(&FromWorker::Dumped { text });
         }
-        let time = clock::monotonic();
+        let time = self.context.time;
         let due = self.watching.watch.next_look().is_some_and(|next| next <= time);
         if !self.watching.calls.take_news() && !due {
             return;
