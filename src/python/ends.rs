@@ -11,8 +11,10 @@ use crate::app::{Address, Request, Scheme};
 
 use super::text::latin1;
 
-/// How many texts of each kind a thread remembers, each in the place that its number says. A power of two.
-const PLACES: usize = 64;
+/// How many addresses and ports a thread remembers, each in the place that its number says. Powers of two; ports are those of
+/// the connections that are open, one each, and few are to share a place.
+const ADDRESSES: usize = 64;
+const PORTS: usize = 512;
 
 /// `SERVER_NAME` and `SERVER_PORT`
 #[derive(Debug)]
@@ -36,23 +38,23 @@ pub(super) struct Both<'a, 'py> {
 pub(super) struct Ends<'py> {
     /// The last one, with the address of the socket if that alone says what it is.
     server: Option<(Option<SocketAddr>, Server<'py>)>,
-    addresses: Places<'py, IpAddr>,
-    ports: Places<'py, u16>,
+    addresses: Places<'py, IpAddr, ADDRESSES>,
+    ports: Places<'py, u16, PORTS>,
 }
 
 /// Texts, each in the place that its key says.
 #[derive(Debug)]
-struct Places<'py, K>(Vec<Option<(K, Bound<'py, PyString>)>>);
+struct Places<'py, K, const COUNT: usize>(Vec<Option<(K, Bound<'py, PyString>)>>);
 
-impl<K> Default for Places<'_, K> {
+impl<K, const COUNT: usize> Default for Places<'_, K, COUNT> {
     fn default() -> Self {
-        Self(std::iter::repeat_with(|| None).take(PLACES).collect())
+        Self(std::iter::repeat_with(|| None).take(COUNT).collect())
     }
 }
 
-impl<'py, K: Copy + PartialEq + ToString> Places<'py, K> {
+impl<'py, K: Copy + PartialEq + ToString, const COUNT: usize> Places<'py, K, COUNT> {
     fn text(&mut self, py: Python<'py>, key: K, number: u16) -> PyResult<&Bound<'py, PyString>> {
-        let place = &mut self.0[usize::from(number) % PLACES];
+        let place = &mut self.0[usize::from(number) % COUNT];
         let known = match place.take() {
             Some(known) if known.0 == key => known,
             Some(_) | None => (key, latin1(py, key.to_string().as_bytes())?),
