@@ -4,6 +4,9 @@
 //! has seen twice lately, because clients say the same with every request. A template is as the last request has left it:
 //! of the variables that any request may change, those that differ are set before it is copied. What belongs to one request
 //! alone is set in the copy; the objects that one request after the other uses stay in the template.
+//!
+//! A copy that the application has neither kept nor changed is adjusted for the next request with the same section, and not made
+//! again.
 
 use std::time::Duration;
 
@@ -18,9 +21,10 @@ use crate::http::{RequestBodyLength, RequestHead, Target, Version};
 use super::ends::Ends;
 use super::fields::Fields;
 use super::file_wrapper::FileWrapper;
+use super::gil_cell::has_references;
 use super::objects::{KEPT, Objects, References};
 use super::targets::Targets;
-use super::text::latin1;
+use super::text::{latin1, version_of};
 
 /// Most header sections that a thread remembers: those of the clients that it serves by turns, where they are alike.
 const SECTIONS_MAX: usize = 16;
@@ -99,6 +103,7 @@ type Values<'a, 'py> = [Option<&'a Bound<'py, PyString>>; VARIABLES.len()];
 struct Shape {
     has_remote_port: bool,
     is_https: bool,
+    has_deadline: bool,
 }
 
 /// A dictionary to copy.
@@ -136,6 +141,9 @@ impl<'py> Template<'py> {
         }
         // Room for what is set in the copy.
         dict.set_item(intern!(py, "rwsgi.request_id"), py.None())?;
+        if shape.has_deadline {
+            dict.set_item(intern!(py, "rwsgi.deadline"), py.None())?;
+        }
         Ok(Self { dict, values: Default::default(), objects: Default::default() })
     }
 
@@ -185,6 +193,17 @@ struct Section<'py> {
     shape: Shape,
     /// Made when it is seen again.
     template: Option<Template<'py>>,
+    /// A copy of the template that an application has had and left as it was, or has now.
+    used: Option<Template<'py>>,
+}
+
+/// An environ that may be as it was when its request is over.
+#[derive(Debug)]
+struct Lent {
+    /// The index of its section.
+    section: usize,
+    /// What [`version_of`] said.
+    version: u64,
 }
 
 /// What a thread makes environs from.
@@ -196,6 +215,8 @@ pub(super) struct Environs<'a, 'py> {
     references: References,
     bases: Vec<(Shape, Template<'py>)>,
     sections: Vec<Section<'py>>,
+    /// That of the request under way.
+    lent: Option<Lent>,
     /// The section that gives way to the next.
     oldest: usize,
     targets: Targets<'py>,
@@ -215,6 +236,7 @@ impl<'a, 'py> Environs<'a, 'py> {
             references: References::default(),
             bases: Vec::new(),
             sections: Vec::new(),
+            lent: None,
             oldest: 0,
             targets: Targets::default(),
             ends: Ends::default(),
@@ -237,18 +259,46 @@ impl<'a, 'py> Environs<'a, 'py> {
         deadline: Option<Duration>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = self.py;
-        let environ = self.of_fields(request, objects)?;
-        set_overruled_fields(&environ, request, body_length)?;
+        let is_overruled = is_overruled(request, body_length);
+        let (environ, section) = self.of_fields(request, objects, deadline.is_some(), is_overruled)?;
+        if is_overruled {
+            set_overruled_fields(&environ, request, body_length)?;
+        }
         environ.set_item(intern!(py, "rwsgi.request_id"), latin1(py, request.id.as_bytes())?)?;
         if let Some(deadline) = deadline {
             environ.set_item(intern!(py, "rwsgi.deadline"), deadline.as_secs_f64())?;
         }
+        self.lent = section.zip(version_of(&environ)).map(|(section, version)| Lent { section, version });
         Ok(environ)
     }
 
-    /// The environ with request line, ends and header fields.
-    fn of_fields(&mut self, request: &Request, objects: &Objects<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let Self { py, constants, names, references, bases, sections, oldest, targets, ends, fields } = self;
+    /// The request is over; nobody has its environ but the caller, or somebody whom the application has given it to.
+    pub(super) fn keep(&mut self, environ: Bound<'py, PyDict>, objects: &Objects<'py>) {
+        let Self { references, sections, lent, .. } = self;
+        let Some(Lent { section, version }) = lent.take() else { return };
+        let Section { template: Some(template), used, .. } = &mut sections[section] else { return };
+        let is_unchanged = version_of(&environ) == Some(version)
+            && has_references(&environ, 1 + isize::from(used.is_some()));
+        if !is_unchanged {
+            used.take().into_iter().for_each(|used| used.forget(objects, references));
+        } else if used.is_none() {
+            let (values, objects) = (template.values.clone(), template.objects);
+            *used = Some(Template { dict: environ, values, objects });
+            references.iter_mut().for_each(|count| *count += 1);
+        }
+    }
+
+    /// The environ with request line, ends and header fields, and the section that it may be kept for. With `is_alone` it is for
+    /// this request alone.
+    fn of_fields(
+        &mut self,
+        request: &Request,
+        objects: &Objects<'py>,
+        has_deadline: bool,
+        is_alone: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Option<usize>)> {
+        let Self { py, constants, names, references, bases, sections, oldest, targets, ends, fields, .. } =
+            self;
         let (py, head) = (*py, &request.head);
         let mut method = None;
         let line = targets.of(py, request, &constants.mount)?;
@@ -276,14 +326,21 @@ impl<'a, 'py> Environs<'a, 'py> {
             }),
             both.port,
         ];
-        let shape =
-            Shape { has_remote_port: both.port.is_some(), is_https: request.origin.scheme == Scheme::Https };
+        let (has_remote_port, is_https) = (both.port.is_some(), request.origin.scheme == Scheme::Https);
+        let shape = Shape { has_remote_port, is_https, has_deadline };
         let bytes = head.fields_bytes();
-        let is_same = |section: &&mut Section<'py>| section.bytes == bytes && section.shape == shape;
-        let known = sections.iter_mut().find(is_same);
-        if let Some(Section { template: Some(template), .. }) = known {
+        let is_same = |section: &Section<'py>| section.bytes == bytes && section.shape == shape;
+        let place = sections.iter().position(is_same);
+        let known = place.map(|place| &mut sections[place]);
+        if let Some(Section { template: Some(template), used, .. }) = known {
+            if let Some(used) = used
+                && !is_alone
+            {
+                used.adjust(names, &values, objects, references)?;
+                return Ok((used.dict.clone(), place));
+            }
             template.adjust(names, &values, objects, references)?;
-            return template.dict.copy();
+            return Ok((template.dict.copy()?, place.filter(|_| !is_alone)));
         }
         let index = match bases.iter().position(|(other, _)| *other == shape) {
             Some(index) => index,
@@ -298,15 +355,15 @@ impl<'a, 'py> Environs<'a, 'py> {
         fields.set(&environ, request)?;
         let Some(section) = known else {
             let former = remember(sections, oldest, bytes, shape);
-            former.into_iter().for_each(|template| template.forget(objects, references));
-            return Ok(environ);
+            former.into_iter().flatten().for_each(|template| template.forget(objects, references));
+            return Ok((environ, None));
         };
         // It has come again, and so it will.
         let copy = environ.copy()?;
         section.template =
             Some(Template { dict: environ, values: base.values.clone(), objects: base.objects });
         references.iter_mut().for_each(|count| *count += 1);
-        Ok(copy)
+        Ok((copy, None))
     }
 }
 
@@ -324,26 +381,33 @@ fn method_of<'py>(py: Python<'py>, head: &RequestHead) -> Option<&'py Bound<'py,
     })
 }
 
-/// Remembers a section, in place of the oldest if there are many: the template of that is returned.
+/// Remembers a section, in place of the oldest if there are many: the templates of that are returned.
 fn remember<'py>(
     sections: &mut Vec<Section<'py>>,
     oldest: &mut usize,
     bytes: &[u8],
     shape: Shape,
-) -> Option<Template<'py>> {
+) -> [Option<Template<'py>>; 2] {
     if bytes.len() > SECTION_BYTES_MAX {
-        return None;
+        return [None, None];
     }
     if sections.len() < SECTIONS_MAX {
-        sections.push(Section { bytes: bytes.to_vec(), shape, template: None });
-        return None;
+        sections.push(Section { bytes: bytes.to_vec(), shape, template: None, used: None });
+        return [None, None];
     }
     let section = &mut sections[*oldest];
     *oldest = (*oldest + 1) % SECTIONS_MAX;
     section.bytes.clear();
     section.bytes.extend_from_slice(bytes);
     section.shape = shape;
-    section.template.take()
+    [section.template.take(), section.used.take()]
+}
+
+/// Whether something else has a say in the variables of header fields.
+fn is_overruled(request: &Request, body_length: Option<u64>) -> bool {
+    let head = &request.head;
+    let is_decoded = head.body_length() == RequestBodyLength::Chunked && body_length.is_some();
+    is_decoded || request.origin.host.is_some() || head.target_form() == Target::Absolute
 }
 
 /// The variables of header fields that something else has a say in.

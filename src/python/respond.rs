@@ -78,8 +78,8 @@ pub(super) fn call<'py>(
     };
     objects.errors.get().flush(py);
     objects.input.get().release(py);
-    drop(environ);
     entry.end(py);
+    environs.keep(environ, &objects);
     lasting.keep(py, objects, environs.references());
     after
 }

@@ -17,6 +17,22 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     Ok(unsafe { text.cast_into_unchecked::<PyString>() })
 }
 
+/// A number that is another after each change of the dictionary; `None` where the interpreter has none.
+#[cfg(not(Py_3_14))]
+pub(super) fn version_of(dict: &Bound<'_, PyDict>) -> Option<u64> {
+    let dict = dict.as_ptr().cast::<ffi::PyDictObject>();
+    // SAFETY: a dictionary that is alive.
+    #[allow(deprecated, reason = "it counts until the version of Python that has it no more")]
+    let version = unsafe { (*dict).ma_version_tag };
+    Some(version)
+}
+
+/// A number that is another after each change of the dictionary; `None` where the interpreter has none.
+#[cfg(Py_3_14)]
+pub(super) fn version_of(_dict: &Bound<'_, PyDict>) -> Option<u64> {
+    None
+}
+
 /// `dict.setdefault`
 pub(super) fn set_default<'py>(
     dict: &Bound<'py, PyDict>,

@@ -75,6 +75,44 @@ def application(environ, start_response):
 }
 
 #[test]
+fn no_change_of_an_environ_shows_in_the_next() {
+    let source = r#"
+own = ("wsgi.input", "wsgi.errors", "rwsgi.client_disconnected", "rwsgi.request_id")
+changes = [
+    lambda environ: environ.update(PATH_INFO="/b"),
+    lambda environ: environ.__setitem__("SERVER_NAME", environ["SERVER_NAME"] + "."),
+    lambda environ: environ.__setitem__(7, 7),
+    lambda environ: environ.__delitem__("QUERY_STRING"),
+    lambda environ: environ.pop("HTTP_HOST"),
+    lambda environ: environ.popitem(),
+    lambda environ: environ.setdefault("x.added", []),
+    lambda environ: environ.__ior__({"HTTP_HOST": "b"}),
+    lambda environ: environ.__init__(HTTPS="on"),
+    lambda environ: environ.clear(),
+    lambda environ: environ.pop(environ.__setitem__("x.passing", 1)),
+    lambda environ: kept.append((environ, environ.copy())),
+]
+kept, seen = [], []
+def application(environ, start_response):
+    start_response("200 OK", [])
+    seen.append(sorted(item for item in environ.items() if item[0] not in own))
+    assert seen[-1] == seen[0], (seen[-1], seen[0])
+    for one, copy in kept:
+        assert one is not environ and one == copy, (one, copy)
+    if len(seen) % 4 == 0 and changes:
+        try: changes.pop(0)(environ)
+        except KeyError: pass
+    return [environ.get("rwsgi.request_id", "?").encode()]
+"#;
+    let outcomes = run_in_turn(source, (0..56).map(|_| Case::new()).collect());
+    for outcome in &outcomes {
+        assert!(outcome.logged.is_empty(), "{:?}", outcome.logged);
+    }
+    let ids: std::collections::HashSet<_> = outcomes.iter().map(super::Outcome::complete).collect();
+    assert_eq!(ids.len(), outcomes.len());
+}
+
+#[test]
 fn what_an_application_keeps_stays_as_it_was() {
     let source = r#"
 kept = []
