@@ -31,7 +31,7 @@ garbage = weakref.ref(node)
 gc.collect()
 del node
 # A small import is not collected, this one is.
-many = [[] for _ in range(20000)]
+many = [[] for _ in range(50000)]
 def is_frozen():
     return f"{gc.get_freeze_count() > len(many)}, without garbage {garbage() is None}"
 at_fork = []
