@@ -106,7 +106,7 @@ struct Shape {
     has_deadline: bool,
 }
 
-/// A dictionary to copy.
+/// A dictionary to copy, or a copy to lend again.
 #[derive(Debug)]
 struct Template<'py> {
     dict: Bound<'py, PyDict>,
@@ -211,7 +211,7 @@ pub(super) struct Environs<'a, 'py> {
     py: Python<'py>,
     constants: &'a Constants,
     names: Names<'py>,
-    /// Those of the templates.
+    /// Those of all templates and of the copies that are kept.
     references: References,
     bases: Vec<(Shape, Template<'py>)>,
     sections: Vec<Section<'py>>,
@@ -244,7 +244,7 @@ impl<'a, 'py> Environs<'a, 'py> {
         }
     }
 
-    /// How many references to the objects of the last request the templates hold.
+    /// How many references to the objects of the last request the templates and the kept copies hold.
     pub(super) fn references(&mut self) -> &mut References {
         &mut self.references
     }
@@ -272,11 +272,13 @@ impl<'a, 'py> Environs<'a, 'py> {
         Ok(environ)
     }
 
-    /// The request is over; nobody has its environ but the caller, or somebody whom the application has given it to.
+    /// The request is over. If its environ is as it was, and nobody has it but the caller and the section that it is for, it is
+    /// kept for the next; else it is dropped, for which code of the application may run.
     pub(super) fn keep(&mut self, environ: Bound<'py, PyDict>, objects: &Objects<'py>) {
         let Self { references, sections, lent, .. } = self;
         let Some(Lent { section, version }) = lent.take() else { return };
         let Section { template: Some(template), used, .. } = &mut sections[section] else { return };
+        debug_assert!(used.as_ref().is_none_or(|used| used.dict.is(&environ)));
         let is_unchanged = version_of(&environ) == Some(version)
             && has_references(&environ, 1 + isize::from(used.is_some()));
         if !is_unchanged {
@@ -333,6 +335,10 @@ impl<'a, 'py> Environs<'a, 'py> {
         let place = sections.iter().position(is_same);
         let known = place.map(|place| &mut sections[place]);
         if let Some(Section { template: Some(template), used, .. }) = known {
+            // All objects can be found (`gc.get_objects()`), and held on to.
+            if let Some(found) = used.take_if(|used| !has_references(&used.dict, 1)) {
+                found.forget(objects, references);
+            }
             if let Some(used) = used
                 && !is_alone
             {

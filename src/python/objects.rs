@@ -117,7 +117,7 @@ impl<'py> Lasting<'py> {
     }
 
     /// Keeps the objects of a request that has ended. What the application has not kept lets go of the exchange, whose
-    /// memory is for the next one.
+    /// memory is for the next one; in free-threaded Python, where that is not known, each is replaced before it does.
     pub(super) fn keep(&mut self, py: Python<'py>, objects: Objects<'py>, references: &References) {
         let [_, _, of_disconnected] = references;
         if has_references(&objects.disconnected, 1 + of_disconnected) {

@@ -112,7 +112,7 @@ impl Entry<'_> {
             }
             work
         });
-        // What is in the environ may run code when it goes.
+        // Not within the place: whoever is the last to have the environ may run code of the application.
         drop(work);
     }
 }

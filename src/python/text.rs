@@ -17,18 +17,20 @@ pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     Ok(unsafe { text.cast_into_unchecked::<PyString>() })
 }
 
-/// A number that is another after each change of the dictionary; `None` where the interpreter has none.
-#[cfg(not(Py_3_14))]
+/// A number that is another after each change of the dictionary (PEP 509); `None` where the interpreter has none, or has no lock
+/// that keeps others from changing it meanwhile.
+#[cfg(not(any(Py_3_14, Py_GIL_DISABLED)))]
 pub(super) fn version_of(dict: &Bound<'_, PyDict>) -> Option<u64> {
     let dict = dict.as_ptr().cast::<ffi::PyDictObject>();
-    // SAFETY: a dictionary that is alive.
+    // SAFETY: a dictionary that is alive; who changes it has the interpreter lock, which this thread has now.
     #[allow(deprecated, reason = "it counts until the version of Python that has it no more")]
     let version = unsafe { (*dict).ma_version_tag };
     Some(version)
 }
 
-/// A number that is another after each change of the dictionary; `None` where the interpreter has none.
-#[cfg(Py_3_14)]
+/// A number that is another after each change of the dictionary (PEP 509); `None` where the interpreter has none, or has no lock
+/// that keeps others from changing it meanwhile.
+#[cfg(any(Py_3_14, Py_GIL_DISABLED))]
 pub(super) fn version_of(_dict: &Bound<'_, PyDict>) -> Option<u64> {
     None
 }

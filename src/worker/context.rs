@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::app::{Endpoint, Request};
+use crate::app::{Endpoint, Request, RequestId};
 use crate::config::Settings;
 use crate::http::{Limits, RequestHead};
 use crate::ipc::Scoreboard;
@@ -50,8 +50,8 @@ pub(super) struct Context {
     pub(super) forecast: Forecast,
     /// Every read of a socket goes here first.
     pub(super) scratch: Box<[u8]>,
-    /// Request heads are read into it, and the last of them stays there until it becomes part of a request; it has the memory
-    /// of one that is over.
+    /// Request heads are read into it, and one that is whole stays there until a request, a body that is gathered or a refusal
+    /// takes it; it has the memory of one that is over.
     pub(super) head: RequestHead,
     /// The access log, if it is on.
     pub(super) access: Option<AccessLog>,
@@ -122,31 +122,42 @@ impl Context {
         self.now = now;
     }
 
-    /// An exchange for the request whose head was read last, in the memory of one that is over.
+    /// What [`Self::time`] would be if the clock were read now.
+    pub(super) fn time_now(&self) -> Duration {
+        self.time + super::reactor::now().saturating_duration_since(self.now)
+    }
+
+    /// An exchange for the request whose head is in [`Self::head`], in the memory of one that is over.
     pub(super) fn exchange(
         &mut self,
         token: Token,
         endpoint: &Arc<Endpoint>,
         opening: Opening,
     ) -> Box<WorkerExchange> {
-        let Opening { origin, received_at } = opening;
         let id = self.ids.identify(Some(&self.head), endpoint);
-        let queued_at = self.time;
-        // A request is several hundred bytes: what it is made of goes to its place at once.
-        if let Some(mut exchange) = self.spare.take()
-            && let Some(request) = exchange.renew(Kind::of(&self.head), token, queued_at)
-        {
-            std::mem::swap(&mut request.head, &mut self.head);
-            if !Arc::ptr_eq(&request.endpoint, endpoint) {
-                request.endpoint = Arc::clone(endpoint);
+        let Some(mut exchange) = self.spare.take() else {
+            let link = self.link(token, endpoint, opening, id);
+            return Box::new(WorkerExchange::new(link, Arc::clone(&self.shared)));
+        };
+        match exchange.renew(Kind::of(&self.head), token, self.time) {
+            // A request is several hundred bytes: what it is made of goes to its place at once.
+            Some(request) => {
+                std::mem::swap(&mut request.head, &mut self.head);
+                if !Arc::ptr_eq(&request.endpoint, endpoint) {
+                    request.endpoint = Arc::clone(endpoint);
+                }
+                let Opening { origin, received_at } = opening;
+                (request.origin, request.id, request.received_at) = (origin, id, received_at);
             }
-            (request.origin, request.id, request.received_at) = (origin, id, received_at);
-            return exchange;
+            None => exchange.relink(self.link(token, endpoint, opening, id)),
         }
+        exchange
+    }
+
+    fn link(&mut self, token: Token, endpoint: &Arc<Endpoint>, opening: Opening, id: RequestId) -> Arc<Link> {
         let (head, endpoint) = (std::mem::take(&mut self.head), Arc::clone(endpoint));
-        let request = Request { head, endpoint, origin, id, received_at };
-        let link = Arc::new(Link::new(request, token, queued_at));
-        Box::new(WorkerExchange::new(link, Arc::clone(&self.shared)))
+        let Opening { origin, received_at } = opening;
+        Arc::new(Link::new(Request { head, endpoint, origin, id, received_at }, token, self.time))
     }
 
     /// Keeps the memory of an exchange that is over.

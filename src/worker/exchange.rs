@@ -129,10 +129,9 @@ impl WorkerExchange {
         }
     }
 
-    /// Makes an exchange that is over into one for another request of that kind, in the memory of the old one; `None` where
-    /// somebody has kept its link. The old request is returned, for the caller to make it the new one.
+    /// Makes an exchange that is over into one for another request of that kind, in the memory of the old one. The old request is
+    /// returned, for the caller to make it the new one; `None` where somebody has kept its link, and it needs another.
     pub(super) fn renew(&mut self, kind: Kind, token: Token, queued_at: Duration) -> Option<&mut Request> {
-        let link = Arc::get_mut(&mut self.link)?;
         self.kind = kind;
         self.way = Way::Link;
         self.begun = None;
@@ -145,7 +144,12 @@ impl WorkerExchange {
         self.linked = false;
         self.is_last = false;
         self.body_bytes = 0;
-        Some(link.renew(token, queued_at))
+        Some(Arc::get_mut(&mut self.link)?.renew(token, queued_at))
+    }
+
+    /// Gives it another link.
+    pub(super) fn relink(&mut self, link: Arc<Link>) {
+        self.link = link;
     }
 
     /// Gives it its body.

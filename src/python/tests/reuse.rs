@@ -1,16 +1,25 @@
 //! What a thread keeps from one request to the next does not show in the next.
 
+use std::time::Duration;
+
 use crate::app::{Address, Scheme};
 
 use super::{Case, run_in_turn};
 
-/// Answers with everything in its environ that is not its alone.
+/// Answers with everything in its environ that is not its alone, and empties it as often as this says.
+fn echo(empties: &str) -> String {
+    ECHO.replace("EMPTIES", empties)
+}
+
 const ECHO: &str = r#"
+import itertools
+count = itertools.count(1)
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     other = ("wsgi.input", "wsgi.errors", "rwsgi.client_disconnected", "rwsgi.request_id")
     shown = sorted((key, value) for key, value in environ.items() if key not in other)
-    environ.clear()
+    if EMPTIES:
+        environ.clear()
     return [repr(shown).encode("latin-1")]
 "#;
 
@@ -37,6 +46,7 @@ fn case(kind: usize) -> Case {
         6 => case.origin.port = Some(444),
         7 => case.origin.prefix = Some("/pre".to_owned()),
         8 => case.peer = Address::Tcp("192.0.2.8:51128".parse().unwrap()),
+        9 => case.deadline = Some(Duration::from_secs(1)),
         _ => case.local = Address::Tcp("[::1]:8001".parse().unwrap()),
     }
     case
@@ -44,14 +54,16 @@ fn case(kind: usize) -> Case {
 
 #[test]
 fn an_environ_depends_on_no_request_before_it() {
-    const KINDS: usize = 80;
-    let alone: Vec<String> = (0..KINDS).map(|kind| case(kind).run(ECHO).complete()).collect();
+    const KINDS: usize = 88;
+    let alone: Vec<String> = (0..KINDS).map(|kind| case(kind).run(&echo("False")).complete()).collect();
     // Each comes again at once, and after others; the steps have no factor in common with the number of kinds.
     let order: Vec<usize> =
-        [1, 3, 27].iter().flat_map(|step| (0..2 * KINDS).map(move |n| (n / 2 * step) % KINDS)).collect();
-    let outcomes = run_in_turn(ECHO, order.iter().map(|kind| case(*kind)).collect());
-    for (kind, outcome) in order.iter().zip(&outcomes) {
-        assert_eq!(outcome.complete(), alone[*kind], "kind {kind}");
+        [1, 3, 27].iter().flat_map(|step| (0..4 * KINDS).map(move |n| (n / 4 * step) % KINDS)).collect();
+    for empties in ["True", "False", "next(count) % 3 == 0"] {
+        let outcomes = run_in_turn(&echo(empties), order.iter().map(|kind| case(*kind)).collect());
+        for (kind, outcome) in order.iter().zip(&outcomes) {
+            assert_eq!(outcome.complete(), alone[*kind], "kind {kind} {empties}");
+        }
     }
 }
 

@@ -89,7 +89,7 @@ enum Step {
 pub(super) enum Fate {
     /// It stays.
     Keep,
-    /// It stays, and expires when it would have before.
+    /// It stays as it was: watched, and to expire when it would have before.
     Unchanged,
     /// It is to be dropped.
     Close,

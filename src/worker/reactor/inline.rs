@@ -8,7 +8,6 @@ use bytes::Bytes;
 use mio::Token;
 
 use crate::app::Sent;
-use crate::sys::clock;
 
 use super::super::calls::Call;
 use super::super::connection::{Connection, Fate};
@@ -24,7 +23,7 @@ use super::Reactor;
 pub(super) struct Inline {
     thread: usize,
     link: Arc<Link>,
-    /// On the clock of [`clock`].
+    /// As [`Context::time`](super::super::context::Context::time).
     began: Duration,
     /// How long others of its kind took.
     expected: Option<Duration>,
@@ -78,7 +77,7 @@ impl Reactor {
         let Some(inline) = &self.inline else { return false };
         let (began, holds_output) = (inline.began, inline.link.holds_output());
         let token = inline.link.token();
-        if clock::monotonic().saturating_sub(began) >= overdue {
+        if self.context.time_now().saturating_sub(began) >= overdue {
             return true;
         }
         if holds_output {
