@@ -50,7 +50,8 @@ pub fn install_worker_handlers() -> io::Result<OwnedFd> {
 }
 
 /// Makes a call that may fail with `EPIPE` so that it raises no SIGPIPE, whatever the application has set that to. For calls
-/// that have no `MSG_NOSIGNAL`; and only around them, since programs that the application runs inherit the mask.
+/// that have no `MSG_NOSIGNAL`; and only around them, since programs that the application runs inherit the mask. A call that has
+/// done a part of its work before the client left tells of that part, and has raised the signal all the same.
 ///
 /// # Errors
 /// Those of the call.
@@ -60,11 +61,9 @@ pub fn without_sigpipe<T>(call: impl FnOnce() -> nix::Result<T>) -> nix::Result<
     let before = pipe.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let result = call();
     if !before.contains(Signal::SIGPIPE) {
-        if matches!(result, Err(nix::errno::Errno::EPIPE)) {
-            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            // SAFETY: reads a set and a time that live as long as the call, and is given no place for what it took.
-            unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const at_once) };
-        }
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: reads a set and a time that live as long as the call, and is given no place for what it took.
+        unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const at_once) };
         before.thread_set_mask()?;
     }
     result
@@ -143,5 +142,36 @@ pub(super) fn reset_dispositions() {
         let disposition = if number == libc::SIGPIPE { libc::SIG_IGN } else { libc::SIG_DFL };
         // SAFETY: no handler is installed. It fails for SIGKILL, SIGSTOP and the C library's own, which is as it should be.
         unsafe { libc::signal(number, disposition) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicI32;
+
+    use nix::errno::Errno;
+    use nix::sys::signal::raise;
+    use nix::unistd::gettid;
+
+    use super::*;
+
+    /// The thread that a SIGPIPE has reached.
+    static REACHED: AtomicI32 = AtomicI32::new(0);
+
+    extern "C" fn note(_signal: libc::c_int) {
+        REACHED.store(gettid().as_raw(), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_broken_pipe_raises_nothing_whether_the_call_fails_or_has_done_a_part() {
+        let is_reached = || REACHED.swap(0, Ordering::Relaxed) == gettid().as_raw();
+        install(Signal::SIGPIPE, SigHandler::Handler(note)).unwrap();
+        for result in [Ok(1), Err(Errno::EPIPE)] {
+            let told = without_sigpipe(|| raise(Signal::SIGPIPE).and(result));
+            assert!(told == result && !is_reached(), "{result:?}");
+        }
+        raise(Signal::SIGPIPE).unwrap();
+        assert!(is_reached());
+        install(Signal::SIGPIPE, SigHandler::SigIgn).unwrap();
     }
 }
