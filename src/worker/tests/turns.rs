@@ -193,6 +193,9 @@ fn no_answer_waits_for_a_close_that_is_stuck() {
         // Known to be quick.
         send_at_once(&worker, &first, &clients, "/whole");
         clients.iter().for_each(|stream| read_one(stream, b"whole"));
+        // The last of them is closed by the time that the next request is run.
+        (&first).write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        read_one(&first, b"hello");
         let stuck = worker.overseer.closing.lock().unwrap();
         send_at_once(&worker, &first, &clients, "/whole");
         read_one(&clients[0], b"whole");
